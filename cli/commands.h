@@ -1,0 +1,59 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "cli/session.h"
+
+namespace wavefield {
+
+// What the commands share: the connection's flags, and which command was asked for.
+class CommandContext {
+ public:
+  // What a command does once flags are parsed: its exit code, or the error that is shown.
+  using Action = std::function<absl::StatusOr<int>()>;
+
+  ConnectionFlags connection;
+
+  // `action` is what runs when the user names `command`.
+  void OnCommand(CLI::App* command, Action action) {
+    command->callback([this, action = std::move(action)] { chosen_ = action; });
+  }
+  // `group` has commands of its own; naming it without one of them shows its help.
+  void OnGroup(CLI::App* group) {
+    group->require_subcommand(0, 1);
+    group->callback([this, group] {
+      if (group->get_subcommands().empty()) chosen_ = [group] { return ShowUsage(*group); };
+    });
+  }
+  absl::StatusOr<int> RunChosen() const { return chosen_(); }
+
+ private:
+  static int ShowUsage(const CLI::App& app);
+
+  Action chosen_;
+};
+
+// Each adds its command to `parent`; one file of cli/commands/ each. `context` must outlive the
+// parse and the run.
+void AddUpCommand(CLI::App& parent, CommandContext& context);
+void AddDataPrepareCommand(CLI::App& parent, CommandContext& context);
+void AddDataListCommand(CLI::App& parent, CommandContext& context);
+void AddSubmitCommand(CLI::App& parent, CommandContext& context);
+void AddJobsCommand(CLI::App& parent, CommandContext& context);
+void AddJobCommand(CLI::App& parent, CommandContext& context);
+void AddWatchCommand(CLI::App& parent, CommandContext& context);
+void AddCancelCommand(CLI::App& parent, CommandContext& context);
+void AddMetricsCommand(CLI::App& parent, CommandContext& context);
+void AddWorkersCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsListCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsDownloadCommand(CLI::App& parent, CommandContext& context);
+void AddEvaluateCommand(CLI::App& parent, CommandContext& context);
+void AddGenerateCommand(CLI::App& parent, CommandContext& context);
+void AddModelPresetsCommand(CLI::App& parent, CommandContext& context);
+void AddModelDescribeCommand(CLI::App& parent, CommandContext& context);
+
+}  // namespace wavefield

@@ -1,0 +1,117 @@
+#include "cli/inference.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+
+#include "core/base/file.h"
+#include "core/base/status_macros.h"
+#include "core/base/subprocess.h"
+#include "proto/rpc/json.h"
+#include "wavefield/v1/inference_service.grpc.pb.h"
+
+namespace wavefield {
+namespace {
+
+constexpr size_t kMaxLineBytes = 8 << 20;
+
+template <typename Request>
+using StreamMethod = std::unique_ptr<grpc::ClientReader<v1::InferenceOutput>> (
+    v1::InferenceService::Stub::*)(grpc::ClientContext*, const Request&);
+
+template <typename Request>
+absl::Status ReadAll(const Session& session, StreamMethod<Request> method, const Request& request,
+                     const OnInferenceOutput& on_output) {
+  v1::InferenceService::Stub stub(session.channel());
+  grpc::ClientContext context;
+  session.PrepareStream(context);
+  const auto reader = (stub.*method)(&context, request);
+  v1::InferenceOutput output;
+  while (reader->Read(&output)) on_output(output);
+  const grpc::Status status = reader->Finish();
+  return status.ok() ? absl::OkStatus() : session.ToError(status);
+}
+
+// A file without a name that holds `contents`.
+absl::StatusOr<FileDescriptor> MemoryFile(const std::string& contents) {
+  FileDescriptor fd(::memfd_create("flags", MFD_CLOEXEC));
+  if (!fd.valid()) return ErrnoToStatus(errno, "cannot create a file in memory");
+  for (size_t written = 0; written < contents.size();) {
+    const ssize_t put = ::write(fd.get(), contents.data() + written, contents.size() - written);
+    if (put < 0) return ErrnoToStatus(errno, "cannot write a file in memory");
+    written += static_cast<size_t>(put);
+  }
+  if (::lseek(fd.get(), 0, SEEK_SET) != 0)
+    return ErrnoToStatus(errno, "cannot rewind a file in memory");
+  return fd;
+}
+
+// Hands every line of `fd`, a message in JSON, to `on_output`.
+absl::Status ReadLines(int fd, const OnInferenceOutput& on_output) {
+  std::string line;
+  std::array<char, 4096> buffer;
+  while (true) {
+    const ssize_t got = ::read(fd, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoToStatus(errno, "cannot read from wavefield-trainer");
+    if (got == 0) return absl::OkStatus();
+    for (ssize_t i = 0; i < got; ++i) {
+      const char c = buffer[static_cast<size_t>(i)];
+      if (c != '\n') {
+        line += c;
+        if (line.size() > kMaxLineBytes)
+          return absl::DataLossError("wavefield-trainer wrote an endless line");
+        continue;
+      }
+      v1::InferenceOutput output;
+      WF_RETURN_IF_ERROR(FromJson(line, output));
+      on_output(output);
+      line.clear();
+    }
+  }
+}
+
+}  // namespace
+
+absl::Status EvaluateOnCluster(const Session& session, const v1::EvaluateRequest& request,
+                               const OnInferenceOutput& on_output) {
+  return ReadAll<v1::EvaluateRequest>(session, &v1::InferenceService::Stub::Evaluate, request,
+                                      on_output);
+}
+
+absl::Status GenerateOnCluster(const Session& session, const v1::GenerateRequest& request,
+                               const OnInferenceOutput& on_output) {
+  return ReadAll<v1::GenerateRequest>(session, &v1::InferenceService::Stub::Generate, request,
+                                      on_output);
+}
+
+absl::Status InferLocally(const std::vector<std::string>& arguments, const nlohmann::json& flags,
+                          const OnInferenceOutput& on_output) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoToStatus(errno, "cannot create a pipe");
+  FileDescriptor reading(ends[0]), writing(ends[1]);
+  ProcessOptions options;
+  options.command = {(ProgramDirectory() / "wavefield-trainer").string()};
+  FileDescriptor flags_file;
+  if (!flags.empty()) {
+    WF_ASSIGN_OR_RETURN(flags_file, MemoryFile(nlohmann::json{{arguments.at(0), flags}}.dump()));
+    options.channel_fd = flags_file.get();
+    options.command.insert(options.command.end(), {"--config", "/proc/self/fd/3"});
+  }
+  options.command.insert(options.command.end(), arguments.begin(), arguments.end());
+  options.stdout_fd = writing.get();
+  WF_ASSIGN_OR_RETURN(Subprocess trainer, Subprocess::Start(options));
+  writing.Close();
+  WF_RETURN_IF_ERROR(ReadLines(reading.get(), on_output));
+  const auto exit = trainer.Wait(absl::InfiniteDuration());
+  if (exit && exit->code == 0) return absl::OkStatus();
+  return absl::InternalError(fmt::format("wavefield-trainer ended with {}",
+                                         exit ? exit->ToString() : "an unknown status"));
+}
+
+}  // namespace wavefield

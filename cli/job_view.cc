@@ -1,0 +1,142 @@
+#include "cli/job_view.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_replace.h"
+#include "cli/format.h"
+#include "cli/resource_names.h"
+#include "cli/table.h"
+#include "core/base/suggest.h"
+
+namespace wavefield {
+namespace {
+
+constexpr char kStatePrefix[] = "JOB_STATE_";
+constexpr char kReasonPrefix[] = "JOB_REASON_";
+
+std::string WithoutPrefix(const std::string& name, const std::string& prefix) {
+  return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+}
+
+std::string StepOfMax(const v1::Job& job) {
+  const std::string step = FormatInteger(job.last_step().step());
+  return job.max_steps() > 0 ? step + "/" + FormatInteger(job.max_steps()) : step;
+}
+
+std::string WhyInState(const v1::Job& job) {
+  const std::string reason = ReasonText(job.reason());
+  if (reason.empty() || job.state_message().empty()) return reason + job.state_message();
+  return reason + ": " + job.state_message();
+}
+
+}  // namespace
+
+std::string StateName(v1::JobState state) {
+  const std::string name = v1::JobState_Name(state);
+  return name.empty() ? std::to_string(state) : WithoutPrefix(name, kStatePrefix);
+}
+
+std::string ReasonText(v1::JobReason reason) {
+  if (reason == v1::JOB_REASON_UNSPECIFIED) return "";
+  const std::string name = v1::JobReason_Name(reason);
+  return absl::AsciiStrToLower(
+      absl::StrReplaceAll(WithoutPrefix(name, kReasonPrefix), {{"_", " "}}));
+}
+
+bool HasEnded(const v1::Job& job) {
+  return job.state() == v1::JOB_STATE_SUCCEEDED || job.state() == v1::JOB_STATE_FAILED ||
+         job.state() == v1::JOB_STATE_CANCELLED;
+}
+
+absl::StatusOr<std::string> ParseStateName(const std::string& text) {
+  const std::string name = WithoutPrefix(absl::AsciiStrToUpper(text), kStatePrefix);
+  std::vector<std::string> known;
+  const auto* states = v1::JobState_descriptor();
+  for (int i = 1; i < states->value_count(); ++i) {
+    known.push_back(WithoutPrefix(states->value(i)->name(), kStatePrefix));
+  }
+  if (std::find(known.begin(), known.end(), name) != known.end()) return name;
+  const std::string nearest = SuggestNearest(name, known);
+  return absl::InvalidArgumentError(fmt::format(
+      "'{}' is not a state; {}", text,
+      nearest.empty() ? "known: " + fmt::format("{}", fmt::join(known, ", ")) : nearest));
+}
+
+std::string FormatJobs(const std::vector<v1::Job>& jobs, absl::Time now) {
+  Table table({{"JOB"},
+               {"STATE"},
+               {"STEP", Align::kRight},
+               {"LOSS", Align::kRight},
+               {"PERPLEXITY", Align::kRight},
+               {"TOKENS/S", Align::kRight},
+               {"RANKS", Align::kRight},
+               {"AGE", Align::kRight},
+               {"WHY"}});
+  for (const v1::Job& job : jobs) {
+    const bool has_step = job.has_last_step();
+    const v1::StepMetrics& step = job.last_step();
+    table.AddRow({ResourceId(job.name()), StateName(job.state()), has_step ? StepOfMax(job) : "-",
+                  has_step ? FormatFixed(step.loss(), 4) : "-",
+                  has_step ? FormatFixed(step.perplexity(), 2) : "-",
+                  has_step ? FormatCompact(step.tokens_per_second()) : "-",
+                  std::to_string(job.spec().resources().world_size()),
+                  FormatAge(job.create_time(), now), WhyInState(job)});
+  }
+  return table.ToString();
+}
+
+std::string FormatJob(const v1::Job& job, int64_t checkpoint_count, absl::Time now) {
+  std::vector<std::pair<std::string, std::string>> fields = {{"job", ResourceId(job.name())},
+                                                             {"state", StateName(job.state())}};
+  const auto add = [&](const std::string& name, const std::string& value) {
+    if (!value.empty()) fields.emplace_back(name, value);
+  };
+  add("why", WhyInState(job));
+  add("model", job.spec().model().preset());
+  add("parameters", FormatInteger(job.parameter_count()));
+  add("memory per rank",
+      FormatBytes(static_cast<double>(job.memory_estimate_bytes())) + " (estimate)");
+  add("dataset", ResourceId(job.spec().dataset()));
+  add("ranks", std::to_string(job.spec().resources().world_size()));
+  add("created",
+      fmt::format("{} ({} ago)", FormatTime(job.create_time()), FormatAge(job.create_time(), now)));
+  if (job.has_start_time()) add("started", FormatTime(job.start_time()));
+  if (job.has_end_time()) add("ended", FormatTime(job.end_time()));
+  add("attempt", fmt::format("{} ({} restarts)", job.attempt(), job.restarts()));
+  if (job.has_last_step()) {
+    add("step", StepOfMax(job));
+    add("last step", FormatStep(job.last_step(), job.last_step().tokens_per_second()));
+    add("tokens", FormatInteger(job.last_step().total_tokens()));
+    add("trained", FormatDuration(job.last_step().trained_seconds()));
+  }
+  if (job.has_last_evaluation()) add("last evaluation", FormatEvaluation(job.last_evaluation()));
+  add("checkpoints", job.latest_checkpoint().empty()
+                         ? FormatInteger(checkpoint_count)
+                         : fmt::format("{}, newest {}", FormatInteger(checkpoint_count),
+                                       ShortCheckpointName(job.latest_checkpoint())));
+  for (const auto& placement : job.placements()) {
+    add(fmt::format("rank {}", placement.rank()),
+        fmt::format("{}, slot {}, pid {}", ResourceId(placement.worker()), placement.slot(),
+                    placement.pid()));
+  }
+  for (const std::string& warning : job.warnings()) add("warning", warning);
+  return FormatFields(fields);
+}
+
+std::string FormatStep(const v1::StepMetrics& step, double tokens_per_second) {
+  return fmt::format("loss {}  perplexity {}  {} tokens/s", FormatFixed(step.loss(), 4),
+                     FormatFixed(step.perplexity(), 2), FormatCompact(tokens_per_second));
+}
+
+std::string FormatEvaluation(const v1::EvaluationResult& evaluation) {
+  return fmt::format(
+      "step {}: loss {}  perplexity {}  {} bits per byte  accuracy {} %  ({} tokens)",
+      FormatInteger(evaluation.step()), FormatFixed(evaluation.loss(), 4),
+      FormatFixed(evaluation.perplexity(), 2), FormatFixed(evaluation.bits_per_byte(), 4),
+      FormatFixed(100 * evaluation.accuracy(), 1), FormatInteger(evaluation.tokens()));
+}
+
+}  // namespace wavefield

@@ -1,0 +1,69 @@
+// wavefield: the command line.
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "cli/terminal.h"
+#include "core/base/command_line.h"
+
+namespace wavefield {
+namespace {
+
+CLI::App& AddGroup(CLI::App& root, CommandContext& context, const std::string& name,
+                   const std::string& description) {
+  CLI::App* group = root.add_subcommand(name, description);
+  context.OnGroup(group);
+  return *group;
+}
+
+void AddCommands(CLI::App& root, CommandContext& context) {
+  AddUpCommand(root, context);
+  CLI::App& data =
+      AddGroup(root, context, "data", "Prepare text for training, and list what there is");
+  AddDataPrepareCommand(data, context);
+  AddDataListCommand(data, context);
+  AddSubmitCommand(root, context);
+  AddJobsCommand(root, context);
+  AddJobCommand(root, context);
+  AddWatchCommand(root, context);
+  AddCancelCommand(root, context);
+  AddMetricsCommand(root, context);
+  AddWorkersCommand(root, context);
+  CLI::App& checkpoints = AddGroup(root, context, "checkpoints", "List and download checkpoints");
+  AddCheckpointsListCommand(checkpoints, context);
+  AddCheckpointsDownloadCommand(checkpoints, context);
+  AddEvaluateCommand(root, context);
+  AddGenerateCommand(root, context);
+  CLI::App& model =
+      AddGroup(root, context, "model", "Look at architectures, without a coordinator");
+  AddModelPresetsCommand(model, context);
+  AddModelDescribeCommand(model, context);
+}
+
+int RunChosen(const CommandContext& context) {
+  const absl::StatusOr<int> result = context.RunChosen();
+  if (result.ok()) return *result;
+  PrintError(result.status());
+  return ExitCodeOf(result.status());
+}
+
+}  // namespace
+}  // namespace wavefield
+
+int main(int argc, char** argv) {
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  wavefield::EndCleanlyOnInterrupt();
+
+  wavefield::CommandLine command_line("wavefield",
+                                      "Trains field-based language models as a service.");
+  wavefield::CommandContext context;
+  command_line.app().fallthrough();
+  context.OnGroup(&command_line.app());
+  command_line.app().footer(wavefield::kExitCodeHelp);
+  wavefield::AddConnectionFlags(command_line.app(), context.connection);
+  wavefield::AddCommands(command_line.app(), context);
+  return command_line.Run(argc, argv, [&] { return wavefield::RunChosen(context); });
+}

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace wavefield {
+
+// What people type, as the API's resource names. INVALID_ARGUMENT says what a name looks like.
+
+// "x" and "jobs/x" → "jobs/x".
+absl::StatusOr<std::string> ParseJobName(const std::string& text);
+// "x" and "datasets/x" → "datasets/x".
+absl::StatusOr<std::string> ParseDatasetName(const std::string& text);
+// "x" → "jobs/x/checkpoints/latest"; "x@100", "x@100-2" and "x@latest" → "jobs/x/checkpoints/100"
+// …; "jobs/x/checkpoints/y" is itself.
+absl::StatusOr<std::string> ParseCheckpointName(const std::string& text);
+
+// What follows the last '/': "jobs/x" → "x".
+std::string ResourceId(const std::string& name);
+// "jobs/x/checkpoints/100-2" → "x@100-2".
+std::string ShortCheckpointName(const std::string& name);
+
+}  // namespace wavefield

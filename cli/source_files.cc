@@ -1,0 +1,123 @@
+#include "cli/source_files.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <set>
+
+#include "core/base/checksum.h"
+#include "core/base/file.h"
+#include "core/base/status_macros.h"
+
+namespace wavefield {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMaxSources = 20000;
+constexpr size_t kReadBytes = 1 << 20;
+
+bool IsText(const fs::path& path) {
+  for (const char* extension : {".txt", ".jsonl", ".gz", ".dz"}) {
+    if (path.extension() == extension) return true;
+  }
+  return false;
+}
+
+absl::Status AddFile(const fs::path& file, const std::string& path,
+                     std::vector<LocalSource>& sources) {
+  std::error_code error;
+  LocalSource source{.file = file, .path = path};
+  source.bytes = static_cast<int64_t>(fs::file_size(file, error));
+  if (error) return ErrnoToStatus(error.value(), "cannot read " + file.string());
+  sources.push_back(std::move(source));
+  if (sources.size() <= kMaxSources) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("more than {} files; join them into fewer, larger ones", kMaxSources));
+}
+
+absl::Status AddDirectory(const fs::path& directory, std::vector<LocalSource>& sources) {
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (auto at = fs::recursive_directory_iterator(directory, error);
+       !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
+    std::error_code kind_error;
+    if (IsText(at->path()) && at->is_regular_file(kind_error)) files.push_back(at->path());
+  }
+  if (error) return ErrnoToStatus(error.value(), "cannot read " + directory.string());
+  std::sort(files.begin(), files.end());
+  if (files.empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("no .txt, .jsonl, .gz or .dz files below {}", directory.string()));
+  }
+  const fs::path name = fs::weakly_canonical(directory, error).filename();
+  for (const fs::path& file : files) {
+    WF_RETURN_IF_ERROR(
+        AddFile(file, (name / file.lexically_relative(directory)).string(), sources));
+  }
+  return absl::OkStatus();
+}
+
+// Inputs from different places may share a name: those that come later get a numbered folder.
+void MakePathsUnique(std::vector<LocalSource>& sources) {
+  std::set<std::string> taken;
+  for (LocalSource& source : sources) {
+    const std::string path = source.path;
+    for (int n = 2; !taken.insert(source.path).second; ++n)
+      source.path = fmt::format("{}/{}", n, path);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<LocalSource>> FindSources(const std::vector<std::string>& inputs) {
+  std::vector<LocalSource> sources;
+  for (const std::string& input : inputs) {
+    std::error_code error;
+    const fs::file_status status = fs::status(input, error);
+    if (!fs::exists(status)) {
+      return ErrnoToStatus(error ? error.value() : ENOENT, "cannot read --input " + input);
+    }
+    if (fs::is_directory(status)) {
+      WF_RETURN_IF_ERROR(AddDirectory(input, sources));
+    } else if (fs::is_regular_file(status)) {
+      WF_RETURN_IF_ERROR(AddFile(input, fs::path(input).filename().string(), sources));
+    } else {
+      return absl::InvalidArgumentError(
+          fmt::format("--input {} is neither a file nor a directory", input));
+    }
+  }
+  int64_t bytes = 0;
+  for (const LocalSource& source : sources) bytes += source.bytes;
+  if (bytes == 0)
+    return absl::InvalidArgumentError("the input is empty: its files hold 0 bytes in all");
+  MakePathsUnique(sources);
+  return sources;
+}
+
+absl::Status HashSources(std::vector<LocalSource>& sources,
+                         const std::function<void(int64_t)>& on_progress) {
+  std::string buffer(kReadBytes, '\0');
+  int64_t done = 0;
+  for (LocalSource& source : sources) {
+    std::ifstream file(source.file, std::ios::binary);
+    if (!file) return ErrnoToStatus(errno, "cannot read " + source.file.string());
+    Sha256 hash;
+    source.bytes = 0;
+    while (file) {
+      file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
+      const auto got = static_cast<size_t>(file.gcount());
+      hash.Update({buffer.data(), got});
+      source.bytes += static_cast<int64_t>(got);
+      done += static_cast<int64_t>(got);
+      on_progress(done);
+    }
+    if (file.bad()) return ErrnoToStatus(errno, "cannot read " + source.file.string());
+    source.sha256 = hash.HexDigest();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace wavefield

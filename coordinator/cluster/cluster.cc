@@ -1,0 +1,307 @@
+#include "coordinator/cluster/cluster.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "absl/time/clock.h"
+#include "coordinator/cluster/random_id.h"
+#include "coordinator/jobs/job_states.h"
+
+namespace wavefield::coordinator {
+
+using namespace wavefield::v1;  // NOLINT: the messages this file is about
+
+void Cluster::JobsCommitted(const std::vector<JobRecord>& records) {
+  std::set<std::string> touched;
+  {
+    std::lock_guard lock(mutex_);
+    const auto touch = [&](const JobRecord& record) {
+      for (const TaskRecord& task : record.tasks()) touched.insert("workers/" + task.worker());
+    };
+    for (const JobRecord& record : records) {
+      const std::string id = JobId(record);
+      auto& entry = jobs_[id];
+      if (entry != nullptr) touch(*entry);
+      touch(record);
+      touched.insert(record.job().name());
+      if (IsLive(record)) {
+        entry = std::make_shared<const JobRecord>(record);
+      } else {
+        jobs_.erase(id);
+      }
+    }
+  }
+  for (const std::string& name : touched) signals_.Notify(name);
+  signals_.Notify(kControlSignal);
+}
+
+std::vector<std::shared_ptr<const JobRecord>> Cluster::LiveJobs() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<const JobRecord>> jobs;
+  for (const auto& [id, record] : jobs_) jobs.push_back(record);
+  return jobs;
+}
+
+std::shared_ptr<const JobRecord> Cluster::FindLiveJob(const std::string& id) const {
+  std::lock_guard lock(mutex_);
+  const auto found = jobs_.find(id);
+  return found == jobs_.end() ? nullptr : found->second;
+}
+
+void Cluster::PutWorker(const Worker& worker) {
+  const std::string id = worker.name().substr(std::string("workers/").size());
+  {
+    std::lock_guard lock(mutex_);
+    workers_[id] = worker;
+  }
+  signals_.Notify(worker.name());
+  signals_.Notify(kControlSignal);
+}
+
+std::vector<Worker> Cluster::Workers() const {
+  std::lock_guard lock(mutex_);
+  const auto holders = Holders();
+  std::vector<Worker> workers;
+  for (const auto& [id, known] : workers_) {
+    Worker& worker = workers.emplace_back(known);
+    const bool live = leases_.IsLive(id, worker.incarnation());
+    worker.set_state(live ? WORKER_STATE_READY : WORKER_STATE_LOST);
+    const auto held = holders.find(id);
+    worker.set_used_slots(held == holders.end() ? 0 : static_cast<int32_t>(held->second.size()));
+    if (const absl::Duration age = leases_.SinceHeartbeat(id); age != absl::InfiniteDuration()) {
+      const int64_t milliseconds = absl::ToInt64Milliseconds(age);
+      worker.mutable_heartbeat_age()->set_seconds(milliseconds / 1000);
+      worker.mutable_heartbeat_age()->set_nanos(static_cast<int32_t>(milliseconds % 1000) * 1'000'000);
+    }
+  }
+  return workers;
+}
+
+std::optional<std::string> Cluster::IncarnationOf(const std::string& worker) const {
+  std::lock_guard lock(mutex_);
+  const auto found = workers_.find(worker);
+  if (found == workers_.end()) return std::nullopt;
+  return found->second.incarnation();
+}
+
+AssignmentList Cluster::AssignmentsFor(const std::string& worker, const std::string& incarnation) const {
+  std::lock_guard lock(mutex_);
+  AssignmentList list;
+  for (const auto& [id, record] : jobs_) {
+    const Job& job = record->job();
+    if (!HasAttempt(job.state())) continue;
+    for (const TaskRecord& task : record->tasks()) {
+      if (task.worker() != worker || task.incarnation() != incarnation || task.ended() ||
+          task.epoch() != job.epoch()) {
+        continue;
+      }
+      Assignment& assignment = *list.add_assignments();
+      assignment.set_task_id(task.task_id());
+      assignment.set_slot(task.slot());
+      assignment.set_stop_requested(job.state() == JOB_STATE_STOPPING);
+      TrainTask& train = *assignment.mutable_train();
+      train.set_job(job.name());
+      *train.mutable_spec() = job.spec();
+      train.set_epoch(job.epoch());
+      train.set_attempt(job.attempt());
+      train.set_rank(task.rank());
+      train.set_world_size(job.placements_size());
+      train.set_dataset_directory(record->dataset_directory());
+      train.set_dataset_content_hash(record->dataset_content_hash());
+      train.set_checkpoint_directory(record->checkpoint_directory());
+      *train.mutable_resume_candidates() = record->resume_candidates();
+    }
+  }
+  for (const auto& [task_id, inference] : inference_) {
+    const InferenceSession& session = *inference.session;
+    if (inference.released || session.worker != worker || session.incarnation != incarnation) continue;
+    Assignment& assignment = *list.add_assignments();
+    assignment.set_task_id(task_id);
+    assignment.set_slot(session.slot);
+    *assignment.mutable_inference() = session.task;
+  }
+  return list;
+}
+
+std::map<std::string, std::map<int32_t, std::string>> Cluster::Holders() const {
+  std::map<std::string, std::map<int32_t, std::string>> holders;
+  for (const auto& [id, record] : jobs_) {
+    for (const TaskRecord& task : record->tasks()) {
+      if (!task.ended()) holders[task.worker()][task.slot()] = "jobs/" + id;
+    }
+  }
+  for (const auto& [task_id, inference] : inference_) {
+    const InferenceSession& session = *inference.session;
+    holders[session.worker][session.slot] = session.Describe();
+  }
+  for (const auto& [worker, slot] : reserved_) holders[worker].emplace(slot, "a job that starts");
+  return holders;
+}
+
+std::vector<SchedulerSnapshot::Host> Cluster::Hosts() const {
+  const auto holders = Holders();
+  std::vector<SchedulerSnapshot::Host> hosts;
+  for (const auto& [id, worker] : workers_) {
+    if (!leases_.IsLive(id, worker.incarnation())) continue;
+    SchedulerSnapshot::Host& host = hosts.emplace_back();
+    host.worker = id;
+    host.device = worker.device();
+    host.memory_per_slot = worker.memory_per_slot();
+    const auto held = holders.find(id);
+    for (int32_t slot = 0; slot < worker.slots(); ++slot) {
+      SchedulerSnapshot::Slot& shown = host.slots.emplace_back();
+      shown.index = slot;
+      if (held != holders.end() && held->second.contains(slot)) shown.holder = held->second.at(slot);
+    }
+  }
+  return hosts;
+}
+
+SchedulerSnapshot Cluster::Snapshot() const {
+  std::lock_guard lock(mutex_);
+  SchedulerSnapshot snapshot;
+  snapshot.hosts = Hosts();
+  for (const auto& [id, record] : jobs_) {
+    const Job& job = record->job();
+    if (job.state() != JOB_STATE_QUEUED) continue;
+    SchedulerSnapshot::QueuedJob& queued = snapshot.queue.emplace_back();
+    queued.id = id;
+    queued.priority = job.spec().priority();
+    queued.age = record->create_revision();
+    queued.world_size = job.spec().resources().world_size();
+    queued.device = job.spec().resources().device();
+    queued.memory = job.memory_estimate_bytes();
+    queued.ranks_still_running =
+        static_cast<int>(std::count_if(record->tasks().begin(), record->tasks().end(),
+                                       [](const TaskRecord& task) { return !task.ended(); }));
+  }
+  return snapshot;
+}
+
+bool Cluster::Reserve(const SchedulerPlan::Start& start) {
+  std::lock_guard lock(mutex_);
+  const auto holders = Holders();
+  for (const auto& [worker, slot] : start.ranks) {
+    const auto held = holders.find(worker);
+    if (held != holders.end() && held->second.contains(slot)) return false;
+  }
+  reserved_.insert(start.ranks.begin(), start.ranks.end());
+  return true;
+}
+
+void Cluster::Unreserve(const SchedulerPlan::Start& start) {
+  std::lock_guard lock(mutex_);
+  for (const auto& rank : start.ranks) reserved_.erase(rank);
+}
+
+absl::StatusOr<std::shared_ptr<InferenceSession>> Cluster::StartInference(InferenceTask task) {
+  std::shared_ptr<InferenceSession> session;
+  {
+    std::lock_guard lock(mutex_);
+    int total = 0;
+    std::map<std::string, int> held;
+    for (const SchedulerSnapshot::Host& host : Hosts()) {
+      for (const SchedulerSnapshot::Slot& slot : host.slots) {
+        ++total;
+        if (!slot.holder.empty()) {
+          ++held[slot.holder];
+        } else if (session == nullptr) {
+          session = std::make_shared<InferenceSession>("inference/" + RandomHex(12), host.worker,
+                                                       workers_.at(host.worker).incarnation(),
+                                                       slot.index, std::move(task));
+        }
+      }
+    }
+    if (session == nullptr) {
+      std::string holders;
+      for (const auto& [holder, count] : held) {
+        if (holders.size() < 500) holders += fmt::format("; {} holds {}", holder, count);
+      }
+      return absl::ResourceExhaustedError(
+          total == 0 ? std::string("needs 1 slot, and no worker is ready")
+                     : fmt::format("needs 1 slot, 0 of {} free{}; try again later", total, holders));
+    }
+    inference_[session->task_id] = {session, false};
+  }
+  signals_.Notify("workers/" + session->worker);
+  return session;
+}
+
+void Cluster::ReleaseInference(const std::shared_ptr<InferenceSession>& session) {
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = inference_.find(session->task_id);
+    if (found == inference_.end()) return;
+    found->second.released = true;
+  }
+  signals_.Notify("workers/" + session->worker);
+}
+
+void Cluster::InferenceEvent(const std::string& worker, const WorkerEvent& event) {
+  std::shared_ptr<InferenceSession> session;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = inference_.find(event.task_id());
+    if (found == inference_.end() || found->second.session->worker != worker) return;
+    session = found->second.session;
+    if (event.has_exited()) inference_.erase(found);
+  }
+  session->Take(event);
+  if (event.has_exited()) {
+    signals_.Notify("workers/" + worker);
+    signals_.Notify(kControlSignal);
+  }
+}
+
+void Cluster::EndInferenceOn(const std::string& worker, const std::string& spared,
+                             const std::set<std::string>* running, const std::string& why) {
+  std::vector<std::shared_ptr<InferenceSession>> ended;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto entry = inference_.begin(); entry != inference_.end();) {
+      const auto& session = entry->second.session;
+      const bool same = !spared.empty() && session->incarnation == spared;
+      const bool goes_on = same && (running == nullptr || running->contains(entry->first) ||
+                                    (!session->started() && !entry->second.released));
+      if (session->worker != worker || goes_on) {
+        ++entry;
+        continue;
+      }
+      ended.push_back(session);
+      entry = inference_.erase(entry);
+    }
+  }
+  for (const auto& session : ended) session->End(absl::AbortedError(why));
+}
+
+std::vector<Cluster::Unstarted> Cluster::UnwantedUnstartedTasks() const {
+  std::lock_guard lock(mutex_);
+  std::vector<Unstarted> tasks;
+  for (const auto& [id, record] : jobs_) {
+    const bool attempt = HasAttempt(record->job().state());
+    for (const TaskRecord& task : record->tasks()) {
+      const bool wanted = attempt && task.epoch() == record->job().epoch();
+      if (!task.ended() && !task.started() && !wanted) {
+        tasks.push_back({task.task_id(), task.worker(), task.incarnation()});
+      }
+    }
+  }
+  for (const auto& [task_id, inference] : inference_) {
+    const InferenceSession& session = *inference.session;
+    if (inference.released && !session.started()) {
+      tasks.push_back({task_id, session.worker, session.incarnation});
+    }
+  }
+  return tasks;
+}
+
+void Cluster::ForgetInference(const std::string& task_id) {
+  {
+    std::lock_guard lock(mutex_);
+    inference_.erase(task_id);
+  }
+  signals_.Notify(kControlSignal);
+}
+
+}  // namespace wavefield::coordinator

@@ -1,0 +1,173 @@
+#include "coordinator/control/control_loop.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <set>
+
+#include "coordinator/jobs/checkpoint_catalogue.h"
+#include "coordinator/jobs/lifecycle.h"
+#include "core/base/status_macros.h"
+
+namespace wavefield::coordinator {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(200);
+
+void LogFailure(const char* what, const absl::Status& status) {
+  if (!status.ok()) spdlog::error("{}: {}", what, std::string(status.message()));
+}
+
+}  // namespace
+
+void ControlLoop::Run(const std::function<bool()>& stopped, const std::function<void()>& after_tick) {
+  const auto signal = cluster_.signals().Get(kControlSignal);
+  while (!stopped()) {
+    const uint64_t seen = signal->version();
+    Tick();
+    after_tick();
+    if (!stopped()) signal->WaitPast(seen, kTick);
+  }
+}
+
+void ControlLoop::Tick() {
+  EndLostWorkers();
+  FreeAbandonedSlots();
+  ScheduleJobs();
+  EndJobsThatDoNotStop();
+  RemoveDeletedDirectories();
+}
+
+void ControlLoop::EndLostWorkers() {
+  for (const LeaseTable::Expired& expired : leases_.TakeExpired()) {
+    const std::string why =
+        fmt::format("no heartbeat for {:.1f} s", absl::ToDoubleSeconds(expired.silent_for));
+    spdlog::warn("workers/{} is lost: {}", expired.worker, why);
+    LogFailure("cannot record a lost worker", store_.Write([&](Transaction& transaction) {
+      WF_ASSIGN_OR_RETURN(auto jobs, transaction.LiveJobs());
+      for (JobRecord& record : jobs) {
+        if (OnWorkerGone(record, expired.worker, "", why, clock_.Now())) {
+          WF_RETURN_IF_ERROR(transaction.PutJob(record));
+        }
+      }
+      return absl::OkStatus();
+    }));
+    cluster_.EndInferenceOn(expired.worker, "", nullptr,
+                            fmt::format("workers/{} was lost: {}", expired.worker, why));
+  }
+}
+
+void ControlLoop::ScheduleJobs() {
+  const SchedulerSnapshot snapshot = cluster_.Snapshot();
+  if (snapshot.queue.empty()) return;
+  SchedulerPlan plan = Schedule(snapshot);
+  std::erase_if(plan.starts, [&](const auto& start) { return !cluster_.Reserve(start); });
+  std::erase_if(plan.waits, [&](const auto& wait) {
+    const auto record = cluster_.FindLiveJob(wait.job);
+    return record != nullptr && record->job().reason() == wait.reason &&
+           record->job().state_message() == wait.message;
+  });
+  if (plan.starts.empty() && plan.waits.empty()) return;
+  LogFailure("cannot carry out a plan", store_.Write([&](Transaction& transaction) {
+    return ApplyPlan(transaction, plan);
+  }));
+  for (const auto& start : plan.starts) {
+    spdlog::info("jobs/{} starts on {} slots", start.job, start.ranks.size());
+    cluster_.Unreserve(start);
+  }
+}
+
+absl::Status ControlLoop::ApplyPlan(Transaction& transaction, const SchedulerPlan& plan) {
+  for (const SchedulerPlan::Start& start : plan.starts) {
+    WF_ASSIGN_OR_RETURN(JobRecord record, transaction.GetJob(start.job));
+    if (record.job().state() != wavefield::v1::JOB_STATE_QUEUED || HoldsSlots(record)) continue;
+    std::vector<Placement> placements;
+    for (const auto& [worker, slot] : start.ranks) {
+      placements.push_back({worker, cluster_.IncarnationOf(worker).value_or(""), slot});
+    }
+    WF_ASSIGN_OR_RETURN(const auto candidates, ResumeCandidates(transaction, start.job));
+    StartAttempt(record, placements, candidates);
+    WF_RETURN_IF_ERROR(transaction.DropRendezvous(start.job, record.job().epoch()));
+    WF_RETURN_IF_ERROR(transaction.PutJob(record));
+  }
+  for (const SchedulerPlan::Wait& wait : plan.waits) {
+    WF_ASSIGN_OR_RETURN(JobRecord record, transaction.GetJob(wait.job));
+    if (record.job().state() != wavefield::v1::JOB_STATE_QUEUED) continue;
+    record.mutable_job()->set_reason(wait.reason);
+    record.mutable_job()->set_state_message(wait.message);
+    WF_RETURN_IF_ERROR(transaction.PutJob(record));
+  }
+  return absl::OkStatus();
+}
+
+void ControlLoop::EndJobsThatDoNotStop() {
+  std::set<std::string> stopping;
+  for (const auto& record : cluster_.LiveJobs()) {
+    if (record->job().state() != wavefield::v1::JOB_STATE_STOPPING) continue;
+    const std::string id = JobId(*record);
+    stopping.insert(id);
+    const auto [since, added] = stopping_since_.try_emplace(id, clock_.Monotonic());
+    if (clock_.Monotonic() - since->second < kStopGrace) continue;
+    LogFailure("cannot end a job that does not stop", store_.Write([&](Transaction& transaction) {
+      WF_ASSIGN_OR_RETURN(JobRecord current, transaction.GetJob(id));
+      ForceCancel(current,
+                  fmt::format("did not stop within {} s: its ranks were ended",
+                              absl::ToInt64Seconds(kStopGrace)),
+                  clock_.Now());
+      return transaction.PutJob(current);
+    }));
+  }
+  std::erase_if(stopping_since_, [&](const auto& entry) { return !stopping.contains(entry.first); });
+}
+
+// A task that was withdrawn before its worker ever saw it has no end to be reported. Its worker has taken
+// note of the withdrawal, and has nothing left to say, once two more heartbeats came without events waiting.
+void ControlLoop::FreeAbandonedSlots() {
+  std::map<std::string, int64_t> still_unstarted;
+  for (const Cluster::Unstarted& task : cluster_.UnwantedUnstartedTasks()) {
+    const auto heartbeats = leases_.Get(task.worker, task.incarnation);
+    if (!heartbeats) continue;
+    const auto since = unstarted_since_.find(task.task_id);
+    const int64_t first = since == unstarted_since_.end() ? heartbeats->count : since->second;
+    if (heartbeats->count < first + 2 || heartbeats->spool_depth > 0) {
+      still_unstarted[task.task_id] = first;
+    } else if (task.task_id.rfind("inference/", 0) == 0) {
+      cluster_.ForgetInference(task.task_id);
+    } else {
+      LogFailure("cannot free a slot", store_.Write([&](Transaction& transaction) {
+        WF_ASSIGN_OR_RETURN(JobRecord record,
+                            transaction.GetJob(task.task_id.substr(0, task.task_id.find('/'))));
+        OnTaskVanished(record, task.task_id, clock_.Now());
+        return transaction.PutJob(record);
+      }));
+    }
+  }
+  unstarted_since_ = std::move(still_unstarted);
+}
+
+void ControlLoop::RemoveDeletedDirectories() {
+  if (clock_.Monotonic() < next_removal_) return;
+  std::vector<std::string> directories;
+  const absl::Status read = store_.Read([&](StoreReader& reader) {
+    WF_ASSIGN_OR_RETURN(directories, reader.PendingDeletions());
+    return absl::OkStatus();
+  });
+  if (!read.ok()) return;
+  for (const std::string& directory : directories) {
+    const std::filesystem::path path = storage_root_ / directory;
+    std::error_code error;
+    // Without its manifest it is no checkpoint any more, however far the removal gets.
+    std::filesystem::remove(path / "manifest.json", error);
+    std::filesystem::remove_all(path, error);
+    if (error) {
+      spdlog::warn("cannot remove {}: {}; tried again later", path.string(), error.message());
+      next_removal_ = clock_.Monotonic() + absl::Minutes(1);
+      continue;
+    }
+    LogFailure("cannot record a removal", store_.Write([&](Transaction& transaction) {
+      return transaction.DeletionDone(directory);
+    }));
+  }
+}
+
+}  // namespace wavefield::coordinator

@@ -1,0 +1,166 @@
+#include "coordinator/jobs/event_applier.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <map>
+
+#include "coordinator/jobs/checkpoint_catalogue.h"
+#include "coordinator/jobs/lifecycle.h"
+#include "coordinator/jobs/text.h"
+#include "core/base/status_macros.h"
+
+namespace wavefield::coordinator {
+namespace {
+
+using wavefield::v1::TrainerEvent;
+using wavefield::v1::WorkerEvent;
+
+constexpr size_t kMaxFatalBytes = 2000;
+
+class Applier {
+ public:
+  Applier(Transaction& transaction, std::string worker, std::string incarnation, absl::Time now,
+          EventOutcome& outcome)
+      : transaction_(transaction),
+        worker_(std::move(worker)),
+        incarnation_(std::move(incarnation)),
+        now_(now),
+        outcome_(outcome) {}
+
+  absl::Status Apply(const WorkerEvent& event) {
+    if (event.task_id().rfind("inference/", 0) == 0) {
+      outcome_.inference.push_back(event);
+      return absl::OkStatus();
+    }
+    const std::string id = event.task_id().substr(0, event.task_id().find('/'));
+    WF_ASSIGN_OR_RETURN(JobRecord * record, Load(id));
+    if (record == nullptr || !BelongsToReporter(*record, event.task_id())) return absl::OkStatus();
+    switch (event.event_case()) {
+      case WorkerEvent::kStarted:
+        OnTaskStarted(*record, event.task_id(), event.started().pid());
+        return absl::OkStatus();
+      case WorkerEvent::kExited:
+        OnTaskExited(*record, event.task_id(), event.exited(), now_);
+        return absl::OkStatus();
+      case WorkerEvent::kTrainer:
+        if (TaskRecord* task = FindLiveTask(*record, event.task_id())) {
+          return ApplyTrainer(id, *record, *task, event.trainer());
+        }
+        return absl::OkStatus();
+      case WorkerEvent::EVENT_NOT_SET:
+        return absl::OkStatus();
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status SaveJobs() {
+    for (auto& [id, record] : jobs_) {
+      if (record) WF_RETURN_IF_ERROR(transaction_.PutJob(*record));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  // Null: no such job.
+  absl::StatusOr<JobRecord*> Load(const std::string& id) {
+    const auto [entry, added] = jobs_.try_emplace(id);
+    if (added) {
+      auto record = transaction_.GetJob(id);
+      if (record.ok()) {
+        entry->second = *std::move(record);
+      } else if (!absl::IsNotFound(record.status())) {
+        return record.status();
+      }
+    }
+    return entry->second ? &*entry->second : nullptr;
+  }
+
+  bool BelongsToReporter(const JobRecord& record, const std::string& task_id) const {
+    for (const TaskRecord& task : record.tasks()) {
+      if (task.task_id() == task_id) {
+        return task.worker() == worker_ && task.incarnation() == incarnation_;
+      }
+    }
+    return false;
+  }
+
+  absl::Status ApplyTrainer(const std::string& id, JobRecord& record, TaskRecord& task,
+                            const TrainerEvent& event) {
+    wavefield::v1::Job& job = *record.mutable_job();
+    switch (event.event_case()) {
+      case TrainerEvent::kTrainingStarted:
+        OnTrainingStarted(record, event.training_started(), now_);
+        return absl::OkStatus();
+      case TrainerEvent::kStep: {
+        wavefield::v1::StepMetrics step = event.step();
+        step.set_attempt(job.attempt());
+        *job.mutable_last_step() = step;
+        if (!std::isfinite(step.loss()) || !std::isfinite(step.grad_norm())) {
+          outcome_.non_finite_steps.push_back(id);
+        }
+        return transaction_.PutStep(id, step);
+      }
+      case TrainerEvent::kEvaluation: {
+        wavefield::v1::EvaluationResult evaluation = event.evaluation();
+        evaluation.set_attempt(job.attempt());
+        *job.mutable_last_evaluation() = evaluation;
+        return transaction_.PutEvaluation(id, evaluation);
+      }
+      case TrainerEvent::kCheckpointSaved: {
+        const auto checkpoint = CheckpointFromReport(record, event.checkpoint_saved(), now_);
+        if (checkpoint.ok()) return CommitCheckpoint(transaction_, record, *checkpoint);
+        AddWarning(record, std::string(checkpoint.status().message()));
+        return absl::OkStatus();
+      }
+      case TrainerEvent::kWarning:
+        AddWarning(record, event.warning());
+        return absl::OkStatus();
+      case TrainerEvent::kFinished:
+        if (task.rank() == 0) OnTrainingFinished(record, event.finished());
+        return absl::OkStatus();
+      case TrainerEvent::kFatal:
+        task.set_fatal(Shortened(event.fatal(), kMaxFatalBytes));
+        return absl::OkStatus();
+      case TrainerEvent::kOutput:
+      case TrainerEvent::EVENT_NOT_SET:
+        return absl::OkStatus();
+    }
+    return absl::OkStatus();
+  }
+
+  Transaction& transaction_;
+  const std::string worker_;
+  const std::string incarnation_;
+  const absl::Time now_;
+  EventOutcome& outcome_;
+  std::map<std::string, std::optional<JobRecord>> jobs_;
+};
+
+}  // namespace
+
+absl::StatusOr<EventOutcome> ApplyEvents(Transaction& transaction, const std::string& worker,
+                                         const std::string& incarnation,
+                                         const wavefield::v1::ReportEventsRequest& request,
+                                         absl::Time now) {
+  EventOutcome outcome;
+  WF_ASSIGN_OR_RETURN(outcome.acknowledged_sequence,
+                      transaction.AcknowledgedSequence(worker, incarnation));
+  Applier applier(transaction, worker, incarnation, now, outcome);
+  for (const WorkerEvent& event : request.events()) {
+    if (event.sequence() <= outcome.acknowledged_sequence) continue;
+    if (event.sequence() != outcome.acknowledged_sequence + 1) {
+      return absl::FailedPreconditionError(
+          fmt::format("events {} to {} of workers/{} are missing: send them first",
+                      outcome.acknowledged_sequence + 1, event.sequence() - 1, worker));
+    }
+    WF_RETURN_IF_ERROR(applier.Apply(event));
+    outcome.acknowledged_sequence = event.sequence();
+  }
+  WF_RETURN_IF_ERROR(applier.SaveJobs());
+  WF_RETURN_IF_ERROR(
+      transaction.SetAcknowledgedSequence(worker, incarnation, outcome.acknowledged_sequence));
+  return outcome;
+}
+
+}  // namespace wavefield::coordinator

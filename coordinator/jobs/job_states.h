@@ -1,0 +1,37 @@
+#pragma once
+
+#include <string>
+
+#include "coordinator/store/records.pb.h"
+
+namespace wavefield::coordinator {
+
+// "a" of "jobs/a".
+inline std::string JobId(const JobRecord& record) {
+  return record.job().name().substr(std::string("jobs/").size());
+}
+
+inline bool HasEnded(wavefield::v1::JobState state) {
+  return state == wavefield::v1::JOB_STATE_SUCCEEDED || state == wavefield::v1::JOB_STATE_FAILED ||
+         state == wavefield::v1::JOB_STATE_CANCELLED;
+}
+
+// Ranks were assigned and the attempt is not over.
+inline bool HasAttempt(wavefield::v1::JobState state) {
+  return state == wavefield::v1::JOB_STATE_STARTING || state == wavefield::v1::JOB_STATE_RUNNING ||
+         state == wavefield::v1::JOB_STATE_STOPPING;
+}
+
+inline bool HoldsSlots(const JobRecord& record) {
+  for (const TaskRecord& task : record.tasks()) {
+    if (!task.ended()) return true;
+  }
+  return false;
+}
+
+// The coordinator still has something to do for it.
+inline bool IsLive(const JobRecord& record) {
+  return !HasEnded(record.job().state()) || HoldsSlots(record);
+}
+
+}  // namespace wavefield::coordinator

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "coordinator/jobs/job_states.h"
+#include "coordinator/store/records.pb.h"
+
+namespace wavefield::coordinator {
+
+// The life of a job, as transitions of its record:
+//
+//   QUEUED → STARTING → RUNNING → SUCCEEDED
+//     ↑          └─────────┴→ attempt failed → QUEUED (restarts left) or FAILED
+//   any of them, on request → STOPPING → CANCELLED
+//
+// An attempt has an epoch; what ends it raises the epoch, which takes its assignments off all workers'
+// lists at once and fences off what its ranks still say. Tasks of older epochs stay in the record until
+// they ended: they hold their slots. Pure functions of their arguments.
+
+// Where one rank goes; ranks in order.
+struct Placement {
+  std::string worker;  // id
+  std::string incarnation;
+  int32_t slot = 0;
+};
+
+std::string TaskId(const std::string& job, int64_t epoch, int rank);
+
+// REQUIRES: QUEUED, no task that holds a slot, as many placements as ranks.
+void StartAttempt(JobRecord& record, const std::vector<Placement>& placements,
+                  const std::vector<std::string>& resume_candidates);
+
+// The task by its id if it belongs to the attempt that is under way and has not ended; else null.
+TaskRecord* FindLiveTask(JobRecord& record, const std::string& task_id);
+
+void OnTaskStarted(JobRecord& record, const std::string& task_id, int pid);
+// The rank of `task_id` began to train. REQUIRES a live task, as the next ones do.
+void OnTrainingStarted(JobRecord& record, const wavefield::v1::TrainingStarted& started, absl::Time now);
+void OnTrainingFinished(JobRecord& record, const wavefield::v1::TrainingFinished& finished);
+
+// A task of any epoch is gone; a live one that ended badly fails the attempt, the last good end of a
+// finished job ends it.
+void OnTaskExited(JobRecord& record, const std::string& task_id, const wavefield::v1::TaskExited& exited,
+                absl::Time now);
+// All tasks on the worker are gone; on incarnations other than `spared` only if that is not empty.
+// True if there were any.
+bool OnWorkerGone(JobRecord& record, const std::string& worker, const std::string& spared_incarnation,
+                const std::string& why, absl::Time now);
+// One task that nobody knows of any more.
+void OnTaskVanished(JobRecord& record, const std::string& task_id, absl::Time now);
+
+void RequestCancel(JobRecord& record, absl::Time now);
+// The ranks did not stop in time and are dropped.
+void ForceCancel(JobRecord& record, const std::string& why, absl::Time now);
+
+// Keeps the last 20.
+void AddWarning(JobRecord& record, const std::string& warning);
+
+}  // namespace wavefield::coordinator

@@ -1,0 +1,73 @@
+#include "coordinator/leases/lease_table.h"
+
+#include <fmt/format.h>
+
+namespace wavefield::coordinator {
+
+void LeaseTable::Grant(const std::string& worker, const std::string& incarnation) {
+  std::lock_guard lock(mutex_);
+  leases_[worker] = {incarnation, true, lease_, clock_.Monotonic(), {}};
+}
+
+void LeaseTable::Expect(const std::string& worker, const std::string& incarnation) {
+  std::lock_guard lock(mutex_);
+  leases_[worker] = {incarnation, false, lease_ * kReattachLeases, clock_.Monotonic(), {}};
+}
+
+absl::Status LeaseTable::Renew(const std::string& worker, const std::string& incarnation,
+                               int64_t spool_depth) {
+  std::lock_guard lock(mutex_);
+  const auto lease = leases_.find(worker);
+  if (lease == leases_.end() || !lease->second.registered ||
+      lease->second.incarnation != incarnation ||
+      HasExpired(lease->second, clock_.Monotonic())) {
+    return absl::NotFoundError(
+        fmt::format("workers/{} is not registered with this incarnation: register again", worker));
+  }
+  lease->second.heard = clock_.Monotonic();
+  lease->second.heartbeats.count += 1;
+  lease->second.heartbeats.spool_depth = spool_depth;
+  return absl::OkStatus();
+}
+
+bool LeaseTable::IsLive(const std::string& worker, const std::string& incarnation) const {
+  std::lock_guard lock(mutex_);
+  const auto lease = leases_.find(worker);
+  return lease != leases_.end() && lease->second.registered &&
+         lease->second.incarnation == incarnation &&
+         !HasExpired(lease->second, clock_.Monotonic());
+}
+
+std::optional<LeaseTable::Heartbeats> LeaseTable::Get(const std::string& worker,
+                                                      const std::string& incarnation) const {
+  std::lock_guard lock(mutex_);
+  const auto lease = leases_.find(worker);
+  if (lease == leases_.end() || !lease->second.registered ||
+      lease->second.incarnation != incarnation) {
+    return std::nullopt;
+  }
+  return lease->second.heartbeats;
+}
+
+absl::Duration LeaseTable::SinceHeartbeat(const std::string& worker) const {
+  std::lock_guard lock(mutex_);
+  const auto lease = leases_.find(worker);
+  return lease == leases_.end() ? absl::InfiniteDuration() : clock_.Monotonic() - lease->second.heard;
+}
+
+std::vector<LeaseTable::Expired> LeaseTable::TakeExpired() {
+  std::lock_guard lock(mutex_);
+  const absl::Duration now = clock_.Monotonic();
+  std::vector<Expired> expired;
+  for (auto lease = leases_.begin(); lease != leases_.end();) {
+    if (HasExpired(lease->second, now)) {
+      expired.push_back({lease->first, lease->second.incarnation, now - lease->second.heard});
+      lease = leases_.erase(lease);
+    } else {
+      ++lease;
+    }
+  }
+  return expired;
+}
+
+}  // namespace wavefield::coordinator

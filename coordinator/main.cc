@@ -1,0 +1,66 @@
+#include <signal.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+
+#include "coordinator/server/server.h"
+#include "core/base/command_line.h"
+
+int main(int argc, char** argv) {
+  wavefield::coordinator::ServerOptions options;
+  double lease_seconds = 10;
+  double heartbeat_seconds = 2;
+  std::string log_level = "info";
+
+  wavefield::CommandLine command_line("wavefield-coordinator",
+                                      "The daemon: takes training jobs and runs them on workers.");
+  CLI::App& app = command_line.app();
+  app.add_option("--data-dir", options.data_dir, "where the store, its lock and (by default) the storage live")
+      ->required();
+  app.add_option("--storage-root", options.storage_root,
+                 "datasets and checkpoints; every worker must reach it (default: DATA_DIR/storage)");
+  app.add_option("--listen", options.listen, "gRPC address; port 0 takes a free one")->capture_default_str();
+  app.add_option("--http-listen", options.http_listen, "address of /metrics and /healthz")
+      ->capture_default_str();
+  app.add_option("--tls-cert", options.tls_certificate, "certificate chain, PEM");
+  app.add_option("--tls-key", options.tls_key, "private key, PEM");
+  app.add_option("--token-file", options.token_file, "bearer tokens: lines NAME TOKEN, or TOKEN");
+  app.add_flag("--insecure", options.insecure, "serve other machines without TLS and tokens");
+  app.add_option("--lease-seconds", lease_seconds, "a worker silent for so long is lost")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 3600.0));
+  app.add_option("--heartbeat-seconds", heartbeat_seconds, "time between a worker's heartbeats")
+      ->capture_default_str()
+      ->check(CLI::Range(0.05, 600.0));
+  app.add_option("--log-level", log_level, "trace, debug, info, warn, error")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
+
+  return command_line.Run(argc, argv, [&] {
+    spdlog::set_default_logger(spdlog::stderr_color_mt("coordinator"));
+    spdlog::set_level(spdlog::level::from_str(log_level));
+    options.lease = absl::Seconds(lease_seconds);
+    options.heartbeat = absl::Seconds(heartbeat_seconds);
+    // Before any thread exists, so that all of them leave these signals to sigwait below.
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+
+    auto server = wavefield::coordinator::Server::Start(options);
+    if (!server.ok()) {
+      std::fprintf(stderr, "wavefield-coordinator: %s\n", std::string(server.status().message()).c_str());
+      return 1;
+    }
+    std::printf("ready %s\n", (*server)->address().c_str());
+    std::fflush(stdout);
+    int received = 0;
+    sigwait(&signals, &received);
+    spdlog::info("stops on signal {}", received);
+    server->reset();
+    return 0;
+  });
+}

@@ -1,0 +1,137 @@
+#include "coordinator/rpc/inference_service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "coordinator/admission/admission.h"
+#include "coordinator/jobs/checkpoint_catalogue.h"
+#include "coordinator/jobs/job_states.h"
+#include "coordinator/rpc/requests.h"
+#include "core/base/status_macros.h"
+
+namespace wavefield::coordinator {
+namespace {
+
+constexpr int kMaxGeneratedTokens = 1'000'000;
+constexpr int kMaxTokenIds = 1 << 20;
+constexpr int kMaxSequenceLength = 1 << 24;
+constexpr size_t kMaxPromptBytes = 1 << 20;
+
+// "jobs/a/checkpoints/b" → "a".
+std::string JobOfCheckpoint(const std::string& name) {
+  return name.substr(5, name.find('/', 5) - 5);
+}
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::InferenceOutput>* InferenceService::Evaluate(
+    grpc::CallbackServerContext*, const v1::EvaluateRequest* request) {
+  using Stream = StreamWriter<v1::InferenceOutput>;
+  return BlockingWriteReactor<v1::InferenceOutput>::Run(
+      context_.streams, [this, request = *request](Stream& stream) -> absl::Status {
+        WF_ASSIGN_OR_RETURN(const v1::InferenceTask task, EvaluationTask(request));
+        return RunTask(task, stream);
+      });
+}
+
+grpc::ServerWriteReactor<v1::InferenceOutput>* InferenceService::Generate(
+    grpc::CallbackServerContext*, const v1::GenerateRequest* request) {
+  using Stream = StreamWriter<v1::InferenceOutput>;
+  return BlockingWriteReactor<v1::InferenceOutput>::Run(
+      context_.streams, [this, request = *request](Stream& stream) -> absl::Status {
+        WF_ASSIGN_OR_RETURN(const v1::InferenceTask task, GenerationTask(request));
+        return RunTask(task, stream);
+      });
+}
+
+absl::StatusOr<v1::InferenceTask> InferenceService::EvaluationTask(const v1::EvaluateRequest& request) {
+  std::vector<FieldViolation> violations;
+  if (request.max_tokens() < 0) {
+    violations.push_back({"max_tokens", fmt::format("is {}; allowed: 0 and up", request.max_tokens())});
+  }
+  if (request.token_ids_size() == 1 || request.token_ids_size() > kMaxTokenIds) {
+    violations.push_back(
+        {"token_ids", fmt::format("has {}; allowed: 0 or 2 to {}", request.token_ids_size(), kMaxTokenIds)});
+  }
+  if (std::any_of(request.token_ids().begin(), request.token_ids().end(), [](int id) { return id < 0; })) {
+    violations.push_back({"token_ids", "has a negative id"});
+  }
+  if (request.sequence_length() < 0 || request.sequence_length() > kMaxSequenceLength) {
+    violations.push_back({"sequence_length", fmt::format("is {}; allowed: 1 to {}, or 0 for the job's own",
+                                                         request.sequence_length(), kMaxSequenceLength)});
+  }
+  WF_RETURN_IF_ERROR(ViolationsToStatus(violations));
+  v1::InferenceTask task;
+  WF_RETURN_IF_ERROR(context_.store.Read([&](StoreReader& reader) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint, ResolveCheckpoint(reader, request.checkpoint()));
+    WF_ASSIGN_OR_RETURN(const JobRecord job, reader.GetJob(JobOfCheckpoint(checkpoint.name())));
+    task.set_checkpoint_directory(checkpoint.directory());
+    v1::EvaluateRequest& evaluate = *task.mutable_evaluate();
+    evaluate = request;
+    evaluate.set_checkpoint(checkpoint.name());
+    if (evaluate.sequence_length() == 0) {
+      evaluate.set_sequence_length(job.job().spec().training().sequence_length());
+    }
+    if (!evaluate.token_ids().empty()) return absl::OkStatus();
+    if (evaluate.dataset().empty()) evaluate.set_dataset(job.job().spec().dataset());
+    if (evaluate.dataset().rfind("datasets/", 0) != 0) {
+      evaluate.set_dataset("datasets/" + evaluate.dataset());
+    }
+    WF_ASSIGN_OR_RETURN(const std::string id, IdOf("datasets", evaluate.dataset()));
+    WF_ASSIGN_OR_RETURN(const DatasetRecord dataset, reader.GetDataset(id));
+    WF_RETURN_IF_ERROR(CheckDatasetFiles(dataset, context_.storage_root));
+    task.set_dataset_directory(dataset.dataset().directory());
+    return absl::OkStatus();
+  }));
+  return task;
+}
+
+absl::StatusOr<v1::InferenceTask> InferenceService::GenerationTask(const v1::GenerateRequest& request) {
+  std::vector<FieldViolation> violations;
+  if (request.max_tokens() < 1 || request.max_tokens() > kMaxGeneratedTokens) {
+    violations.push_back({"max_tokens", fmt::format("is {}; allowed: 1 to {}", request.max_tokens(),
+                                                    kMaxGeneratedTokens)});
+  }
+  if (!(request.temperature() >= 0 && request.temperature() <= 100)) {
+    violations.push_back(
+        {"temperature", fmt::format("is {}; allowed: 0 to 100", request.temperature())});
+  }
+  if (request.prompt().size() > kMaxPromptBytes) {
+    violations.push_back({"prompt", fmt::format("has {} bytes; at most {} are allowed",
+                                                request.prompt().size(), kMaxPromptBytes)});
+  }
+  WF_RETURN_IF_ERROR(ViolationsToStatus(violations));
+  v1::InferenceTask task;
+  WF_RETURN_IF_ERROR(context_.store.Read([&](StoreReader& reader) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint, ResolveCheckpoint(reader, request.checkpoint()));
+    task.set_checkpoint_directory(checkpoint.directory());
+    *task.mutable_generate() = request;
+    task.mutable_generate()->set_checkpoint(checkpoint.name());
+    return absl::OkStatus();
+  }));
+  return task;
+}
+
+absl::Status InferenceService::RunTask(const v1::InferenceTask& task,
+                                       StreamWriter<v1::InferenceOutput>& stream) {
+  WF_ASSIGN_OR_RETURN(const auto session, context_.cluster.StartInference(task));
+  absl::Status status;
+  while (true) {
+    if (stream.cancelled()) {
+      status = absl::CancelledError("the call was ended");
+      break;
+    }
+    if (const auto output = session->Next(kStreamPoll)) {
+      stream.Write(*output);
+    } else if (const auto ended = session->ended()) {
+      status = *ended;
+      break;
+    }
+  }
+  context_.cluster.ReleaseInference(session);
+  return status;
+}
+
+}  // namespace wavefield::coordinator

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include "coordinator/rpc/calls.h"
+#include "coordinator/rpc/service_context.h"
+#include "wavefield/v1/inference_service.grpc.pb.h"
+
+namespace wavefield::coordinator {
+
+class InferenceService final : public v1::InferenceService::CallbackService {
+ public:
+  explicit InferenceService(ServiceContext& context) : context_(context) {}
+
+  grpc::ServerWriteReactor<v1::InferenceOutput>* Evaluate(grpc::CallbackServerContext* call,
+                                                          const v1::EvaluateRequest* request) override;
+  grpc::ServerWriteReactor<v1::InferenceOutput>* Generate(grpc::CallbackServerContext* call,
+                                                          const v1::GenerateRequest* request) override;
+
+ private:
+  absl::StatusOr<v1::InferenceTask> EvaluationTask(const v1::EvaluateRequest& request);
+  absl::StatusOr<v1::InferenceTask> GenerationTask(const v1::GenerateRequest& request);
+  absl::Status RunTask(const v1::InferenceTask& task, StreamWriter<v1::InferenceOutput>& stream);
+
+  ServiceContext& context_;
+};
+
+}  // namespace wavefield::coordinator

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <google/protobuf/message.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/store/store.h"
+
+namespace wavefield::coordinator {
+
+// "a" of "jobs/a" for collection "jobs". INVALID_ARGUMENT unless `name` is of that form, with an id as
+// IsResourceId allows.
+absl::StatusOr<std::string> IdOf(const std::string& collection, const std::string& name);
+// [a-z][a-z0-9-]{0,62}
+bool IsResourceId(const std::string& id);
+
+// An error about one field, with BadRequest details.
+absl::Status InvalidField(const std::string& field, const std::string& description);
+
+// The page size in force; INVALID_ARGUMENT for a negative one. Larger ones are cut to `limit`.
+absl::StatusOr<int> PageSize(int requested, int default_size, int limit);
+
+// Page tokens: opaque to clients. `scope` is what the token belongs to (a parent, a filter): a token used
+// elsewhere is INVALID_ARGUMENT.
+std::string MakePageToken(const std::string& scope, const std::string& position);
+// "" for an empty token.
+absl::StatusOr<std::string> ParsePageToken(const std::string& scope, const std::string& token);
+
+// Of a request with its request id taken out: equal for equal requests.
+std::string PayloadHash(const google::protobuf::Message& request);
+
+// The answer given earlier to this request id: fills `answer` and returns true. INVALID_ARGUMENT (reason
+// REQUEST_ID_REUSED) when the payload was another.
+absl::StatusOr<bool> FindAnswer(StoreReader& reader, const std::string& method,
+                                const std::string& request_id, const std::string& payload_hash,
+                                google::protobuf::Message& answer);
+absl::Status KeepAnswer(Transaction& transaction, const std::string& method,
+                        const std::string& request_id, const std::string& payload_hash,
+                        const google::protobuf::Message& answer, absl::Time now);
+
+}  // namespace wavefield::coordinator

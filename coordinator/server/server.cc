@@ -1,0 +1,265 @@
+#include "coordinator/server/server.h"
+
+#include <fmt/format.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <prometheus/text_serializer.h>
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <sstream>
+#include <thread>
+
+#include "absl/strings/ascii.h"
+#include "coordinator/control/control_loop.h"
+#include "coordinator/metrics/http_server.h"
+#include "coordinator/rpc/checkpoint_service.h"
+#include "coordinator/rpc/dataset_service.h"
+#include "coordinator/rpc/inference_service.h"
+#include "coordinator/rpc/job_service.h"
+#include "coordinator/rpc/worker_service.h"
+#include "coordinator/server/credentials.h"
+#include "coordinator/server/rpc_metrics.h"
+#include "coordinator/server/start_checks.h"
+#include "coordinator/store/sqlite_store.h"
+#include "core/base/file.h"
+#include "core/base/status_macros.h"
+#include "proto/rpc/channel.h"
+
+namespace wavefield::coordinator {
+namespace {
+
+constexpr size_t kCallThreads = 8;
+constexpr size_t kReportThreads = 8;
+constexpr size_t kMaxQueuedCalls = 1024;
+constexpr size_t kMaxStreams = 1024;
+constexpr std::chrono::seconds kShutdownGrace{2};
+
+}  // namespace
+
+// In the order in which they are needed: destroyed in the opposite one.
+struct Server::Parts {
+  Parts(const ServerOptions& options, FileLock lock)
+      : options(options),
+        lock(std::move(lock)),
+        metrics(registry),
+        series(metrics, Clock::Real(), options.series_retention),
+        leases(options.lease, Clock::Real()),
+        cluster(leases) {}
+
+  const ServerOptions options;
+  const FileLock lock;
+  prometheus::Registry registry;
+  CoordinatorMetrics metrics;
+  JobSeries series;
+  LeaseTable leases;
+  Cluster cluster;
+  std::unique_ptr<SqliteStore> store;
+
+  Executor calls{kCallThreads, kMaxQueuedCalls};
+  Executor reports{kReportThreads, kMaxQueuedCalls};
+  Executor streams{kMaxStreams, 0};
+  std::unique_ptr<ServiceContext> context;
+  std::unique_ptr<JobService> jobs;
+  std::unique_ptr<CheckpointService> checkpoints;
+  std::unique_ptr<DatasetService> datasets;
+  std::unique_ptr<WorkerService> workers;
+  std::unique_ptr<InferenceService> inference;
+  std::unique_ptr<ControlLoop> control;
+  std::unique_ptr<grpc::Server> grpc_server;
+  std::unique_ptr<HttpServer> http;
+  std::string address;
+
+  std::atomic<bool> stopping = false;
+  std::thread control_thread;
+
+  absl::Status Open(const std::filesystem::path& storage_root);
+  absl::Status Listen();
+  void UpdateCounts();
+  absl::Status Health();
+  std::string MetricsPage();
+};
+
+absl::Status Server::Parts::Open(const std::filesystem::path& storage_root) {
+  SqliteStore::Observer observer;
+  observer.committed = [this](const std::vector<JobRecord>& records) {
+    cluster.JobsCommitted(records);
+    series.JobsCommitted(records);
+  };
+  observer.commit_latency = [this](absl::Duration duration) {
+    metrics.commit_seconds.Observe(absl::ToDoubleSeconds(duration));
+  };
+  WF_ASSIGN_OR_RETURN(store, SqliteStore::Open(options.data_dir / "coordinator.db", observer));
+  std::vector<JobRecord> live;
+  std::vector<WorkerRecord> known;
+  WF_RETURN_IF_ERROR(store->Read([&](StoreReader& reader) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(live, reader.LiveJobs());
+    WF_ASSIGN_OR_RETURN(known, reader.ListWorkers());
+    return absl::OkStatus();
+  }));
+  cluster.JobsCommitted(live);
+  series.JobsCommitted(live);
+  for (const WorkerRecord& record : known) cluster.PutWorker(record.worker());
+  // Whoever holds work has some time to come back and say what still runs.
+  for (const JobRecord& record : live) {
+    for (const TaskRecord& task : record.tasks()) {
+      if (!task.ended()) leases.Expect(task.worker(), task.incarnation());
+    }
+  }
+  WF_RETURN_IF_ERROR(CreateDirectories(storage_root / "datasets"));
+  RemoveStagedUploads(storage_root);
+  WF_ASSIGN_OR_RETURN(const std::string probe, ReadOrMakeProbe(storage_root));
+  context.reset(new ServiceContext{*store, cluster, leases, series, Clock::Real(), calls, reports, streams,
+                                   storage_root, probe, options.heartbeat});
+  jobs = std::make_unique<JobService>(*context);
+  checkpoints = std::make_unique<CheckpointService>(*context);
+  datasets = std::make_unique<DatasetService>(*context);
+  workers = std::make_unique<WorkerService>(*context);
+  inference = std::make_unique<InferenceService>(*context);
+  control = std::make_unique<ControlLoop>(*store, cluster, leases, Clock::Real(), storage_root);
+  return absl::OkStatus();
+}
+
+absl::Status Server::Parts::Listen() {
+  std::optional<TlsFiles> tls;
+  if (!options.tls_certificate.empty()) tls = TlsFiles{options.tls_certificate, options.tls_key};
+  std::optional<TokenTable> tokens;
+  if (!options.token_file.empty()) {
+    WF_ASSIGN_OR_RETURN(tokens, TokenTable::Load(options.token_file));
+  }
+  WF_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(tls, std::move(tokens), [this] {
+                        metrics.unauthenticated.Increment();
+                      }));
+  WF_RETURN_IF_ERROR(CheckPortFree(options.listen, "--listen"));
+  WF_RETURN_IF_ERROR(CheckPortFree(options.http_listen, "--http-listen"));
+
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(options.listen, credentials, &port);
+  const int keepalive = static_cast<int>(absl::ToInt64Milliseconds(kKeepaliveInterval));
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // Clocks of two machines do not agree to the millisecond.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, keepalive / 2);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.SetMaxSendMessageSize(kMaxMessageBytes);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(MakeRpcMetricsInterceptor(metrics));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
+  for (grpc::Service* service : {static_cast<grpc::Service*>(jobs.get()),
+                                 static_cast<grpc::Service*>(checkpoints.get()),
+                                 static_cast<grpc::Service*>(datasets.get()),
+                                 static_cast<grpc::Service*>(workers.get()),
+                                 static_cast<grpc::Service*>(inference.get())}) {
+    builder.RegisterService(service);
+  }
+  grpc_server = builder.BuildAndStart();
+  if (grpc_server == nullptr || port == 0) {
+    return absl::UnavailableError(fmt::format(
+        "cannot listen on {} (--listen): the port is in use; take another one", options.listen));
+  }
+  address = fmt::format("{}:{}", options.listen.substr(0, options.listen.rfind(':')), port);
+  WF_ASSIGN_OR_RETURN(http,
+                      HttpServer::Start(options.http_listen, {[this] { return MetricsPage(); },
+                                                              [this] { return Health(); }}));
+  return absl::OkStatus();
+}
+
+absl::Status Server::Parts::Health() {
+  return store->Read([](StoreReader& reader) { return reader.AcknowledgedSequence("", "").status(); });
+}
+
+void Server::Parts::UpdateCounts() {
+  std::map<v1::JobState, int64_t> by_state;
+  const absl::Status counted = store->Read([&](StoreReader& reader) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const auto counts, reader.CountJobs());
+    by_state.insert(counts.begin(), counts.end());
+    return absl::OkStatus();
+  });
+  if (counted.ok()) {
+    for (int state = v1::JOB_STATE_QUEUED; state <= v1::JobState_MAX; ++state) {
+      const std::string name = v1::JobState_Name(state).substr(std::string("JOB_STATE_").size());
+      metrics.jobs.Add({{"state", absl::AsciiStrToLower(name)}})
+          .Set(static_cast<double>(by_state[static_cast<v1::JobState>(state)]));
+    }
+  }
+  int ready = 0, lost = 0, used = 0, slots = 0;
+  for (const v1::Worker& worker : cluster.Workers()) {
+    if (worker.state() != v1::WORKER_STATE_READY) {
+      ++lost;
+      continue;
+    }
+    ++ready;
+    used += worker.used_slots();
+    slots += worker.slots();
+  }
+  metrics.workers.Add({{"state", "ready"}}).Set(ready);
+  metrics.workers.Add({{"state", "lost"}}).Set(lost);
+  metrics.worker_slots.Add({{"state", "used"}}).Set(used);
+  metrics.worker_slots.Add({{"state", "free"}}).Set(slots - used);
+}
+
+std::string Server::Parts::MetricsPage() {
+  UpdateCounts();
+  std::ostringstream page;
+  prometheus::TextSerializer().Serialize(page, registry.Collect());
+  return page.str();
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  WF_RETURN_IF_ERROR(CheckOptions(options));
+  WF_RETURN_IF_ERROR(CreateDirectories(options.data_dir));
+  auto lock = FileLock::Acquire(options.data_dir / "lock");
+  if (absl::IsFailedPrecondition(lock.status())) {
+    return absl::FailedPreconditionError(
+        fmt::format("the data directory {} is in use by another coordinator; stop it or give another "
+                    "--data-dir",
+                    options.data_dir.string()));
+  }
+  WF_RETURN_IF_ERROR(lock.status());
+  const std::filesystem::path storage_root = std::filesystem::absolute(
+      options.storage_root.empty() ? options.data_dir / "storage" : options.storage_root);
+  auto parts = std::make_unique<Parts>(options, *std::move(lock));
+  Parts* p = parts.get();
+  // From here on the destructor tidies up.
+  std::unique_ptr<Server> server(new Server(std::move(parts)));
+  WF_RETURN_IF_ERROR(p->Open(storage_root));
+  WF_RETURN_IF_ERROR(p->Listen());
+  p->control_thread = std::thread([p] {
+    p->control->Run([p] { return p->stopping.load(); }, [p] { p->series.Retire(); });
+  });
+  spdlog::info("serves at {}, HTTP at {}:{}, data in {}, storage in {}", p->address,
+               HostOf(options.http_listen), p->http->port(), options.data_dir.string(),
+               storage_root.string());
+  return server;
+}
+
+Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Server::~Server() {
+  Parts& p = *parts_;
+  p.stopping = true;
+  p.cluster.signals().Notify(kControlSignal);
+  if (p.control_thread.joinable()) p.control_thread.join();
+  p.http.reset();
+  if (p.grpc_server != nullptr) {
+    p.grpc_server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+  }
+  p.streams.Drain();
+  p.calls.Drain();
+  p.reports.Drain();
+  p.grpc_server.reset();
+}
+
+const std::string& Server::address() const { return parts_->address; }
+
+int Server::http_port() const { return parts_->http->port(); }
+
+}  // namespace wavefield::coordinator

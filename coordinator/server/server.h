@@ -1,0 +1,46 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace wavefield::coordinator {
+
+struct ServerOptions {
+  std::filesystem::path data_dir;
+  std::filesystem::path storage_root;  // empty: data_dir/storage
+  std::string listen = "127.0.0.1:7070";
+  std::string http_listen = "127.0.0.1:7071";
+  std::string tls_certificate;
+  std::string tls_key;
+  std::string token_file;
+  bool insecure = false;
+  absl::Duration lease = absl::Seconds(10);
+  absl::Duration heartbeat = absl::Seconds(2);
+  // Series of an ended job are exported for so long.
+  absl::Duration series_retention = absl::Minutes(10);
+};
+
+// A coordinator that serves, until it is destroyed: then it stops in an orderly way.
+class Server {
+ public:
+  // FAILED_PRECONDITION: another coordinator uses the data directory, or its store is of a newer version.
+  // UNAVAILABLE: a port cannot be had. INVALID_ARGUMENT: options that do not go together, files that do not
+  // hold what they should.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
+  ~Server();
+
+  // HOST:PORT, with the port that was taken.
+  const std::string& address() const;
+  int http_port() const;
+
+ private:
+  struct Parts;
+  explicit Server(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace wavefield::coordinator

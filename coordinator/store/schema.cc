@@ -1,0 +1,70 @@
+#include "coordinator/store/schema.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "core/base/status_macros.h"
+
+namespace wavefield::coordinator {
+namespace {
+
+// Element i takes a store from version i to i + 1. `record` columns are serialized messages, `crc` is
+// the CRC-32C of the record.
+constexpr std::array<const char*, kSchemaVersion> kMigrations = {R"(
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT INTO meta VALUES ('revision', 0);
+INSERT INTO meta VALUES ('cluster_id', lower(hex(randomblob(16))));
+CREATE TABLE jobs (
+  id TEXT PRIMARY KEY, state INTEGER NOT NULL, live INTEGER NOT NULL,
+  create_revision INTEGER NOT NULL, revision INTEGER NOT NULL,
+  record BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE INDEX jobs_by_creation ON jobs (create_revision);
+CREATE INDEX jobs_by_state ON jobs (state, create_revision);
+CREATE INDEX jobs_live ON jobs (create_revision) WHERE live;
+CREATE TABLE steps (
+  job TEXT NOT NULL, step INTEGER NOT NULL, attempt INTEGER NOT NULL, revision INTEGER NOT NULL,
+  record BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (job, step, attempt)) WITHOUT ROWID;
+CREATE INDEX steps_by_revision ON steps (job, revision);
+CREATE TABLE evaluations (
+  job TEXT NOT NULL, step INTEGER NOT NULL, attempt INTEGER NOT NULL, revision INTEGER NOT NULL,
+  record BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (job, step, attempt)) WITHOUT ROWID;
+CREATE INDEX evaluations_by_revision ON evaluations (job, revision);
+CREATE TABLE checkpoints (
+  name TEXT PRIMARY KEY, job TEXT NOT NULL, revision INTEGER NOT NULL,
+  record BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE INDEX checkpoints_by_job ON checkpoints (job, revision);
+CREATE INDEX checkpoints_by_revision ON checkpoints (revision);
+CREATE TABLE deletions (directory TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE datasets (id TEXT PRIMARY KEY, record BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE workers (id TEXT PRIMARY KEY, record BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE acknowledged (
+  worker TEXT PRIMARY KEY, incarnation TEXT NOT NULL, sequence INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE requests (
+  id TEXT PRIMARY KEY, payload_hash TEXT NOT NULL, answer BLOB NOT NULL, create_time INTEGER NOT NULL);
+CREATE INDEX requests_by_time ON requests (create_time);
+CREATE TABLE rendezvous (
+  job TEXT NOT NULL, epoch INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
+  PRIMARY KEY (job, epoch, key)) WITHOUT ROWID;
+)"};
+
+}  // namespace
+
+absl::Status Migrate(SqliteConnection& connection, const std::string& path) {
+  WF_ASSIGN_OR_RETURN(const int64_t version, connection.QueryInt("PRAGMA user_version"));
+  if (version > kSchemaVersion) {
+    return absl::FailedPreconditionError(fmt::format(
+        "the store {} has version {}, and this program knows versions up to {}: it was written by a "
+        "newer wavefield-coordinator; start that one",
+        path, version, kSchemaVersion));
+  }
+  if (version == kSchemaVersion) return absl::OkStatus();
+  WF_RETURN_IF_ERROR(connection.Execute("BEGIN IMMEDIATE"));
+  for (int64_t v = version; v < kSchemaVersion; ++v) {
+    WF_RETURN_IF_ERROR(connection.Execute(kMigrations[static_cast<size_t>(v)]));
+  }
+  WF_RETURN_IF_ERROR(connection.Execute(fmt::format("PRAGMA user_version = {}", kSchemaVersion)));
+  return connection.Execute("COMMIT");
+}
+
+}  // namespace wavefield::coordinator

@@ -1,0 +1,115 @@
+// The writing half of SqliteTransaction.
+#include <fmt/format.h>
+
+#include "coordinator/jobs/job_states.h"
+#include "coordinator/store/sqlite_transaction.h"
+#include "core/base/checksum.h"
+#include "core/base/status_macros.h"
+
+namespace wavefield::coordinator {
+
+using wavefield::v1::Checkpoint;
+using wavefield::v1::EvaluationResult;
+using wavefield::v1::StepMetrics;
+
+absl::Status SqliteTransaction::PutJob(JobRecord& record) {
+  wavefield::v1::Job& job = *record.mutable_job();
+  job.set_revision(++revision_);
+  if (record.create_revision() == 0) record.set_create_revision(revision_);
+  job.set_etag(fmt::format("\"{}\"", job.revision()));
+  const std::string bytes = record.SerializeAsString();
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)"));
+  statement.Bind(JobId(record)).Bind(job.state()).Bind(IsLive(record) ? 1 : 0);
+  statement.Bind(record.create_revision()).Bind(job.revision());
+  WF_RETURN_IF_ERROR(statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run());
+  written_jobs_.push_back(record);
+  return absl::OkStatus();
+}
+
+absl::Status SqliteTransaction::PutStep(const std::string& job, const StepMetrics& step) {
+  const std::string bytes = step.SerializeAsString();
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?)"));
+  statement.Bind(job).Bind(step.step()).Bind(step.attempt()).Bind(++revision_);
+  WF_RETURN_IF_ERROR(statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run());
+  if (step.step() % 1000 != 0 || step.step() <= kStepRetention) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(auto removal,
+                      connection_.Prepare("DELETE FROM steps WHERE job = ? AND step <= ?"));
+  return removal.Bind(job).Bind(step.step() - kStepRetention).Run();
+}
+
+absl::Status SqliteTransaction::PutEvaluation(const std::string& job,
+                                              const EvaluationResult& evaluation) {
+  const std::string bytes = evaluation.SerializeAsString();
+  WF_ASSIGN_OR_RETURN(auto statement, connection_.Prepare(
+                                          "INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?, ?)"));
+  statement.Bind(job).Bind(evaluation.step()).Bind(evaluation.attempt()).Bind(++revision_);
+  return statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run();
+}
+
+absl::Status SqliteTransaction::PutCheckpoint(const std::string& job, const Checkpoint& checkpoint) {
+  const std::string bytes = checkpoint.SerializeAsString();
+  WF_ASSIGN_OR_RETURN(
+      auto statement, connection_.Prepare("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)"));
+  statement.Bind(checkpoint.name()).Bind(job).Bind(++revision_);
+  return statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run();
+}
+
+absl::Status SqliteTransaction::DeleteCheckpoint(const Checkpoint& checkpoint) {
+  WF_ASSIGN_OR_RETURN(auto removal, connection_.Prepare("DELETE FROM checkpoints WHERE name = ?"));
+  WF_RETURN_IF_ERROR(removal.Bind(checkpoint.name()).Run());
+  WF_ASSIGN_OR_RETURN(auto queueing, connection_.Prepare("INSERT OR IGNORE INTO deletions VALUES (?)"));
+  return queueing.Bind(checkpoint.directory()).Run();
+}
+
+absl::Status SqliteTransaction::DeletionDone(const std::string& directory) {
+  WF_ASSIGN_OR_RETURN(auto statement, connection_.Prepare("DELETE FROM deletions WHERE directory = ?"));
+  return statement.Bind(directory).Run();
+}
+
+absl::Status SqliteTransaction::PutDataset(const std::string& id, const DatasetRecord& record) {
+  const std::string bytes = record.SerializeAsString();
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("INSERT OR REPLACE INTO datasets VALUES (?, ?, ?)"));
+  return statement.Bind(id).BindBlob(bytes).Bind(Crc32c(bytes)).Run();
+}
+
+absl::Status SqliteTransaction::PutWorker(const std::string& id, const WorkerRecord& record) {
+  const std::string bytes = record.SerializeAsString();
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("INSERT OR REPLACE INTO workers VALUES (?, ?, ?)"));
+  return statement.Bind(id).BindBlob(bytes).Bind(Crc32c(bytes)).Run();
+}
+
+absl::Status SqliteTransaction::SetAcknowledgedSequence(const std::string& worker,
+                                                        const std::string& incarnation,
+                                                        int64_t sequence) {
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("INSERT OR REPLACE INTO acknowledged VALUES (?, ?, ?)"));
+  return statement.Bind(worker).Bind(incarnation).Bind(sequence).Run();
+}
+
+absl::Status SqliteTransaction::PutRequest(const std::string& id, const RequestRecord& record,
+                                           absl::Time now) {
+  WF_ASSIGN_OR_RETURN(auto expiry, connection_.Prepare("DELETE FROM requests WHERE create_time < ?"));
+  WF_RETURN_IF_ERROR(expiry.Bind(absl::ToUnixSeconds(now - kRequestRetention)).Run());
+  WF_ASSIGN_OR_RETURN(auto statement, connection_.Prepare("INSERT INTO requests VALUES (?, ?, ?, ?)"));
+  statement.Bind(id).Bind(record.payload_hash).BindBlob(record.answer);
+  return statement.Bind(absl::ToUnixSeconds(now)).Run();
+}
+
+absl::Status SqliteTransaction::PutRendezvous(const std::string& job, int64_t epoch,
+                                              const std::string& key, const std::string& value) {
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("INSERT INTO rendezvous VALUES (?, ?, ?, ?)"));
+  return statement.Bind(job).Bind(epoch).Bind(key).BindBlob(value).Run();
+}
+
+absl::Status SqliteTransaction::DropRendezvous(const std::string& job, int64_t epoch) {
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("DELETE FROM rendezvous WHERE job = ? AND epoch < ?"));
+  return statement.Bind(job).Bind(epoch).Run();
+}
+
+}  // namespace wavefield::coordinator

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstddef>
+
+#include "core/backend/host_backend.h"
+
+namespace wavefield {
+
+// Vector code through Highway, matrix products through oneDNN, threads through OpenMP. Each group
+// of operations stands in the file named after it. Every result but that of MatMul has the same
+// bits for any number of threads: sums over rows are taken in blocks of fixed size.
+class CpuBackend final : public HostBackend {
+ public:
+  explicit CpuBackend(int threads);
+  ~CpuBackend() override;
+  CpuBackend(const CpuBackend&) = delete;
+  CpuBackend& operator=(const CpuBackend&) = delete;
+
+  std::string name() const override { return "cpu"; }
+  std::string fingerprint() const override;
+  int threads() const override { return threads_; }
+  void Fill(Tensor x, float value) override;
+
+  void MatMul(Transpose transpose_a, Transpose transpose_b, Tensor a, Tensor b, float beta,
+              Tensor c) override;
+  void Add(Tensor source, Tensor destination) override;
+  void EmbeddingForward(Tensor table, Tensor ids, Tensor y) override;
+  void EmbeddingBackward(Tensor ids, Tensor dy, Tensor dtable) override;
+  void RmsNormForward(Tensor x, Tensor weight, Tensor y, Tensor inverse_rms) override;
+  void RmsNormBackward(Tensor x, Tensor weight, Tensor inverse_rms, Tensor dy, Tensor residual,
+                       Tensor dx, Tensor dweight) override;
+  void ShortConvForward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias, Tensor state,
+                        Tensor qkv) override;
+  void ShortConvBackward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias, Tensor dqkv,
+                         Tensor dqkvg, Tensor dweight, Tensor dbias) override;
+  void DampingForward(Tensor pre, Tensor bias, Tensor damping) override;
+  void DampingBackward(Tensor damping, Tensor ddamping, Tensor dpre, Tensor dbias) override;
+  void FieldOuterForward(int64_t batch, Tensor qkv, Tensor damping, Tensor frequency, Tensor phase,
+                         Tensor state, Tensor y) override;
+  void FieldOuterBackward(int64_t batch, Tensor qkv, Tensor damping, Tensor frequency, Tensor phase,
+                          Tensor dy, Tensor dqkv, Tensor ddamping, Tensor dfrequency,
+                          Tensor dphase) override;
+  void FieldReadoutForward(Tensor y, Tensor coupling, Tensor head_norm, Tensor qkvg,
+                           Tensor out) override;
+  void FieldReadoutBackward(Tensor y, Tensor coupling, Tensor head_norm, Tensor qkvg, Tensor dout,
+                            Tensor dy, Tensor dqkvg, Tensor dcoupling, Tensor dhead_norm) override;
+  void SwiGluForward(Tensor gate_up, Tensor y) override;
+  void SwiGluBackward(Tensor gate_up, Tensor dy, Tensor dgate_up) override;
+  void CrossEntropyForward(Tensor logits, Tensor targets, Tensor row_loss,
+                           Tensor row_correct) override;
+  void CrossEntropyForwardBackward(float scale, Tensor logits, Tensor targets, Tensor row_loss,
+                                   Tensor row_correct) override;
+  double SumOfSquares(Tensor x) override;
+  void AdamW(const AdamWParameters& parameters, Tensor gradient, Tensor parameter, Tensor m,
+             Tensor v) override;
+
+ private:
+  void CrossEntropy(bool backward, float scale, Tensor logits, Tensor targets, Tensor row_loss,
+                    Tensor row_correct);
+
+  // destination[i] += Σ over blocks, in order, of sums[block][i]; sums [blocks, width].
+  void AddBlockSums(const float* sums, int64_t blocks, int64_t width, float* destination);
+
+  // Memory for the operation that asks, until the next one asks. It only grows, so that repeated
+  // shapes allocate nothing. 64-byte aligned.
+  float* Scratch(int64_t floats);
+
+  const int threads_;
+  float* scratch_ = nullptr;
+  int64_t scratch_floats_ = 0;
+};
+
+}  // namespace wavefield

@@ -1,0 +1,53 @@
+#include "core/backend/contract.h"
+#include "core/backend/cpu/cpu_backend.h"
+#include "core/backend/cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/backend/cpu/elementwise.cc"
+#include "core/backend/cpu/highway_targets.h"
+//
+#include "hwy/foreach_target.h"
+//
+#include "core/backend/cpu/vector_math-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace wavefield {
+namespace HWY_NAMESPACE {
+
+// y += x.
+void AddTo(const float* x, float* y, int64_t n) {
+  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::Add(hn::LoadU(d, y + i), hn::LoadU(d, x + i)), d, y + i);
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace wavefield
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace wavefield {
+
+HWY_EXPORT(AddTo);
+
+void CpuBackend::Add(Tensor source, Tensor destination) {
+  const int64_t n = contract::Add(source, destination);
+  const float* x = source.f32();
+  float* y = destination.f32();
+  ParallelRanges(threads_, n, 1 << 14, [&](int, int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(AddTo)(x + begin, y + begin, end - begin);
+  });
+}
+
+void CpuBackend::AddBlockSums(const float* sums, int64_t blocks, int64_t width,
+                              float* destination) {
+  ParallelRanges(threads_, width, 1 << 9, [&](int, int64_t begin, int64_t end) {
+    for (int64_t block = 0; block < blocks; ++block) {
+      HWY_DYNAMIC_DISPATCH(AddTo)(sums + block * width + begin, destination + begin, end - begin);
+    }
+  });
+}
+
+}  // namespace wavefield
+#endif

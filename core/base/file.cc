@@ -1,0 +1,113 @@
+#include "core/base/file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+
+namespace wavefield {
+
+absl::Status ErrnoToStatus(int error, const std::string& what) {
+  const std::string message = absl::StrCat(what, ": ", std::strerror(error));
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR: return absl::NotFoundError(message);
+    case EACCES:
+    case EPERM:
+    case EROFS: return absl::PermissionDeniedError(message);
+    case ENOSPC:
+    case EDQUOT: return absl::ResourceExhaustedError(message);
+    case EEXIST: return absl::AlreadyExistsError(message);
+    default: return absl::UnavailableError(message);
+  }
+}
+
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t limit) {
+  FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot open ", path.string()));
+  std::string contents;
+  char buffer[1 << 16];
+  while (true) {
+    const ssize_t got = ::read(fd.get(), buffer, sizeof(buffer));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoToStatus(errno, absl::StrCat("cannot read ", path.string()));
+    if (got == 0) return contents;
+    contents.append(buffer, static_cast<size_t>(got));
+    if (contents.size() > limit) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(path.string(), " is larger than the limit of ", limit, " bytes"));
+    }
+  }
+}
+
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view contents) {
+  const std::string temporary = absl::StrCat(path.string(), ".tmp.", ::getpid());
+  FileDescriptor fd(
+      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!fd.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot create ", temporary));
+  const auto fail = [&](const std::string& what) {
+    const int error = errno;
+    ::unlink(temporary.c_str());
+    return ErrnoToStatus(error, absl::StrCat(what, " ", path.string()));
+  };
+  for (std::string_view rest = contents; !rest.empty();) {
+    const ssize_t put = ::write(fd.get(), rest.data(), rest.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return fail("cannot write");
+    rest.remove_prefix(static_cast<size_t>(put));
+  }
+  if (::fsync(fd.get()) != 0) return fail("cannot sync");
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return fail("cannot rename to");
+  return SyncDirectory(path.has_parent_path() ? path.parent_path() : ".");
+}
+
+absl::Status SyncDirectory(const std::filesystem::path& directory) {
+  FileDescriptor fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot open ", directory.string()));
+  if (::fsync(fd.get()) != 0) {
+    return ErrnoToStatus(errno, absl::StrCat("cannot sync ", directory.string()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CreateDirectories(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) {
+    return ErrnoToStatus(error.value(), absl::StrCat("cannot create ", directory.string()));
+  }
+  return absl::OkStatus();
+}
+
+FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
+  if (this != &other) {
+    Close();
+    fd_ = other.Release();
+  }
+  return *this;
+}
+
+int FileDescriptor::Release() { return std::exchange(fd_, -1); }
+
+void FileDescriptor::Close() {
+  if (fd_ >= 0) ::close(Release());
+}
+
+absl::StatusOr<FileLock> FileLock::Acquire(const std::filesystem::path& path) {
+  FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!fd.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot open ", path.string()));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path.string(), " is locked by another process"));
+  }
+  return FileLock(std::move(fd));
+}
+
+}  // namespace wavefield

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace wavefield {
+
+// SentencePiece behind a wall: its headers clash with Abseil's, so neither this header nor its
+// source file includes any of Abseil's, and errors are texts. A program that links this must not
+// link libprotobuf: Debian's libsentencepiece carries another version of it.
+
+inline constexpr char kSeparatorPiece[] = "<|endoftext|>";
+// The pieces that every model has: unknown, separator, 256 bytes.
+inline constexpr int kReservedPieces = 258;
+
+struct SentencePieceTraining {
+  int64_t vocab_size = 0;  // the model may have fewer, where the text supports no more
+  // Sets its argument to the next sentence; false at the end. A sentence holds no control
+  // characters and no U+2581, and at most kMaxSentenceBytes.
+  std::function<bool(std::string&)> next_sentence;
+};
+inline constexpr int64_t kMaxSentenceBytes = 1 << 17;
+
+// Trains a byte-pair model that keeps every character as it is. Returns the error, or an empty
+// text. The result depends on the sentences and the size alone.
+std::string TrainSentencePiece(const SentencePieceTraining& training,
+                               std::string& serialized_model);
+
+// A trained model. Immutable; thread-safe.
+class SentencePieceModel {
+ public:
+  struct Piece {
+    enum Kind { kText, kByte, kSeparator, kNone };
+    Kind kind;
+    std::string bytes;  // the text that the piece stands for; a separator's is empty
+  };
+
+  // Null, and `error` set, where the model cannot be read or is not of the kind that
+  // TrainSentencePiece makes.
+  static std::unique_ptr<SentencePieceModel> Parse(std::string_view serialized_model,
+                                                   std::string& error);
+  ~SentencePieceModel();
+
+  const std::vector<Piece>& pieces() const { return pieces_; }
+  // Appends the ids of `text`. REQUIRES: valid UTF-8 without control characters and U+2581. Returns
+  // the error, or an empty text.
+  std::string Encode(std::string_view text, std::vector<int32_t>& ids) const;
+
+ private:
+  struct Processor;
+  SentencePieceModel();
+
+  std::unique_ptr<Processor> processor_;
+  std::vector<Piece> pieces_;
+};
+
+}  // namespace wavefield

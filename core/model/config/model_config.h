@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/model/config/field_violation.h"
+
+namespace wavefield {
+
+// The architecture of one model (docs/model.md); letters as in core/README.md.
+struct ModelConfig {
+  std::string form = "modern";
+  int64_t d_model = 0;     // D
+  int64_t n_layers = 0;    // L
+  int64_t n_heads = 0;     // H
+  int64_t d_ff = 0;        // F
+  int64_t vocab_size = 0;  // V, a multiple of 64
+  int64_t conv_width = 4;  // W
+  std::string damping = "selective";
+  std::string deposit = "outer";
+  std::vector<int64_t> attention_layers;
+
+  int64_t head_dim() const { return d_model / n_heads; }  // d
+  friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
+};
+
+// The JSON of safetensors metadata and checkpoints: exactly the keys of docs/model.md.
+nlohmann::json ToJson(const ModelConfig& config);
+// INVALID_ARGUMENT for a missing, unknown or ill-typed key, or a configuration that does not validate.
+absl::StatusOr<ModelConfig> ModelConfigFromJson(const nlohmann::json& json);
+
+// Everything that is wrong, fields prefixed by `prefix` ("model."); empty: valid.
+std::vector<FieldViolation> Validate(const ModelConfig& config, const std::string& prefix);
+
+struct Preset {
+  std::string name;
+  ModelConfig config;  // with the preset's default vocabulary
+};
+std::span<const Preset> Presets();
+// NOT_FOUND with the nearest names.
+absl::StatusOr<ModelConfig> FindPreset(const std::string& name);
+
+// The smallest multiple of 64 that is at least `vocab_size`.
+int64_t PadVocabulary(int64_t vocab_size);
+
+// REQUIRES a valid configuration, all of these.
+int64_t ParameterCount(const ModelConfig& config);
+// Those in matrix products, the tied embedding once: what model FLOPs count.
+int64_t MatrixParameterCount(const ModelConfig& config);
+// Of training, forward and backward: 6 × MatrixParameterCount.
+double ModelFlopsPerToken(const ModelConfig& config);
+
+// Peak memory of one training rank, bytes.
+struct MemoryEstimate {
+  int64_t parameters = 0;
+  int64_t gradients = 0;
+  int64_t optimizer = 0;
+  int64_t activations = 0;
+  int64_t workspace = 0;  // kernels' scratch, libraries, program
+  int64_t total() const { return parameters + gradients + optimizer + activations + workspace; }
+};
+MemoryEstimate EstimateMemory(const ModelConfig& config, int64_t micro_batch_size,
+                              int64_t sequence_length, int threads);
+
+}  // namespace wavefield

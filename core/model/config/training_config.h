@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/model/config/field_violation.h"
+
+namespace wavefield {
+
+// How a model is trained: the JobSpec messages `training`, `checkpoint` and `evaluation` with every
+// default filled in (proto/wavefield/v1/spec.proto says what the fields mean).
+struct TrainingConfig {
+  int64_t sequence_length = 512;
+  int64_t batch_size = 16;
+  int64_t micro_batch_size = 0;  // 0: DefaultMicroBatchSize()
+  int64_t max_steps = 0;         // 0: bounded by time alone
+  double max_minutes = 0;        // 0: bounded by steps alone
+  uint64_t seed = 1;
+
+  std::string schedule = "";  // "constant" | "cosine"; "": by max_steps
+  double learning_rate = 2e-3;
+  int64_t warmup_steps = -1;  // −1: min(100, max_steps / 10), 100 without max_steps
+  double final_ratio = 0.1;
+
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double epsilon = 1e-8;
+  double weight_decay = 0.1;
+  double clip_grad_norm = 1.0;
+
+  int64_t checkpoint_every_steps = 0;
+  double checkpoint_every_minutes = 10;
+  int64_t keep_last = 3;
+
+  int64_t evaluate_every_steps = 0;
+  int64_t evaluate_max_tokens = 65536;
+};
+
+// The largest divisor of batch_size that is at most 4 and at most batch_size / world_size (1 if none).
+int64_t DefaultMicroBatchSize(int64_t batch_size, int64_t world_size);
+
+// Replaces the "by default" markers above. REQUIRES world_size ≥ 1.
+void FillDefaults(TrainingConfig& config, int64_t world_size);
+
+// Everything that is wrong, named as in JobSpec ("training.schedule.learning_rate"); empty: valid.
+std::vector<FieldViolation> Validate(const TrainingConfig& config, int64_t world_size);
+
+// From the JSON of a job's spec with every field filled in (64-bit integers may be strings).
+// INVALID_ARGUMENT names a missing or ill-typed field.
+absl::StatusOr<TrainingConfig> TrainingConfigFromSpec(const nlohmann::json& spec);
+
+}  // namespace wavefield

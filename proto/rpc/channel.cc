@@ -1,0 +1,85 @@
+#include "proto/rpc/channel.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "core/base/file.h"
+#include "core/base/status_macros.h"
+
+namespace wavefield {
+namespace {
+
+// Retries of calls that are safe to repeat: reads, and mutations that carry a request id.
+constexpr char kServiceConfig[] = R"({
+  "methodConfig": [{
+    "name": [
+      {"service": "wavefield.v1.JobService", "method": "GetJob"},
+      {"service": "wavefield.v1.JobService", "method": "ListJobs"},
+      {"service": "wavefield.v1.JobService", "method": "ListMetrics"},
+      {"service": "wavefield.v1.JobService", "method": "CancelJob"},
+      {"service": "wavefield.v1.DatasetService", "method": "GetDataset"},
+      {"service": "wavefield.v1.DatasetService", "method": "ListDatasets"},
+      {"service": "wavefield.v1.CheckpointService", "method": "ListCheckpoints"},
+      {"service": "wavefield.v1.CheckpointService", "method": "GetCheckpoint"},
+      {"service": "wavefield.v1.WorkerService", "method": "ListWorkers"}
+    ],
+    "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "2s",
+                    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}
+  }]
+})";
+
+}  // namespace
+
+bool IsLoopback(const std::string& address) {
+  for (const char* prefix : {"localhost:", "127.", "[::1]", "unix:"}) {
+    if (address.rfind(prefix, 0) == 0) return true;
+  }
+  return address == "localhost" || address == "::1";
+}
+
+absl::StatusOr<Connection> Connection::Open(const ConnectionOptions& options) {
+  Connection connection;
+  connection.address_ = options.address;
+  if (!options.token_file.empty()) {
+    if (options.ca_file.empty() && !IsLoopback(options.address)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a token would be sent in the clear to ", options.address,
+                       "; give the coordinator's certificate authority with --ca-file"));
+    }
+    WF_ASSIGN_OR_RETURN(std::string token, ReadFile(options.token_file, 1 << 16));
+    token = token.substr(0, token.find('\n'));
+    absl::StripAsciiWhitespace(&token);
+    connection.token_ = std::move(token);
+  }
+  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+  if (!options.ca_file.empty()) {
+    grpc::SslCredentialsOptions ssl;
+    WF_ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadFile(options.ca_file, 1 << 20));
+    credentials = grpc::SslCredentials(ssl);
+  }
+  grpc::ChannelArguments arguments;
+  const int keepalive = static_cast<int>(absl::ToInt64Milliseconds(kKeepaliveInterval));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, keepalive);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  arguments.SetServiceConfigJSON(kServiceConfig);
+  connection.channel_ = grpc::CreateCustomChannel(options.address, credentials, arguments);
+  return connection;
+}
+
+void Connection::Prepare(grpc::ClientContext& context, absl::Duration timeout) const {
+  if (timeout != absl::InfiniteDuration()) {
+    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  }
+  if (!token_.empty()) context.AddMetadata("authorization", "Bearer " + token_);
+}
+
+}  // namespace wavefield

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace wavefield {
+
+struct ConnectionOptions {
+  std::string address = "localhost:7070";
+  std::string ca_file;     // PEM; empty: no TLS
+  std::string token_file;  // its first line is the bearer token; empty: none
+};
+
+// A way to a coordinator. Thread-safe.
+class Connection {
+ public:
+  // Reads the files named in `options`; does not wait for the server. INVALID_ARGUMENT when a token
+  // would be sent without TLS to an address that is not this machine's.
+  static absl::StatusOr<Connection> Open(const ConnectionOptions& options);
+
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  const std::string& address() const { return address_; }
+
+  // Credentials and deadline of one call. absl::InfiniteDuration(): none, for watches.
+  void Prepare(grpc::ClientContext& context, absl::Duration timeout) const;
+
+ private:
+  std::string address_;
+  std::string token_;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+// Keepalive pings of clients are this far apart; servers allow no closer ones.
+inline constexpr absl::Duration kKeepaliveInterval = absl::Seconds(20);
+// Largest message either side accepts, bytes.
+inline constexpr int kMaxMessageBytes = 8 << 20;
+
+// True for localhost, 127.0.0.0/8, [::1] and unix: addresses, with or without a port.
+bool IsLoopback(const std::string& address);
+
+}  // namespace wavefield

@@ -1,0 +1,330 @@
+// The commands about datasets and checkpoints, run as programs against a fake coordinator.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "core/base/checksum.h"
+#include "tests/cli/command_runner.h"
+#include "tests/cli/fake_cluster.h"
+
+namespace wavefield {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+using DatasetStream = grpc::ServerReaderWriter<v1::CreateDatasetResponse, v1::CreateDatasetRequest>;
+
+std::string RandomBytes(size_t size, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::string bytes(size, '\0');
+  for (char& c : bytes) c = static_cast<char>(random());
+  return bytes;
+}
+
+class DataCommandsTest : public testing::Test {
+ protected:
+  CommandResult Run(std::vector<std::string> arguments) {
+    return RunWavefield(cluster_.address(), std::move(arguments));
+  }
+  const TemporaryDirectory directory_;
+  FakeCluster cluster_;
+};
+
+v1::Dataset MakeDataset() {
+  v1::Dataset dataset;
+  dataset.set_name("datasets/books");
+  dataset.set_tokenizer("bpe");
+  dataset.set_vocab_size(300);
+  dataset.set_requested_vocab_size(4096);
+  dataset.set_train_tokens(123456);
+  dataset.add_warnings("a.txt: 3 invalid bytes, the first at 17");
+  return dataset;
+}
+
+TEST_F(DataCommandsTest, PrepareStreamsTheFilesInPieces) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const std::string first = RandomBytes((2 << 20) + 77, seed), second = RandomBytes(1000, seed + 1);
+  directory_.Write("in/a.txt", first);
+  directory_.Write("in/b.jsonl", second);
+  v1::CreateDatasetConfig config;
+  std::string received;
+  size_t largest = 0;
+  cluster_.create_dataset = [&](DatasetStream& stream) {
+    v1::CreateDatasetRequest request;
+    stream.Read(&request);
+    config = request.config();
+    v1::CreateDatasetResponse response;
+    response.set_send_chunks(true);
+    stream.Write(response);
+    while (stream.Read(&request)) {
+      received += request.chunk();
+      largest = std::max(largest, request.chunk().size());
+      response.mutable_progress()->set_stage("upload");
+      stream.Write(response);
+    }
+    *response.mutable_dataset() = MakeDataset();
+    stream.Write(response);
+    return grpc::Status::OK;
+  };
+  const CommandResult result =
+      Run({"data", "prepare", "--name", "books", "--input", (directory_.path() / "in").string(),
+           "--vocab-size", "4096", "--document-separator", "%%"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(config.dataset_id(), "books");
+  EXPECT_EQ(config.options().vocab_size(), 4096);
+  EXPECT_EQ(config.options().document_separator(), "%%");
+  EXPECT_FALSE(config.options().has_tokenizer())
+      << "what was not asked for is the coordinator's choice";
+  ASSERT_EQ(config.sources_size(), 2);
+  EXPECT_EQ(config.sources(0).path(), "in/a.txt");
+  EXPECT_EQ(config.sources(0).sha256(), Sha256Hex(first));
+  EXPECT_EQ(config.sources(1).bytes(), 1000);
+  EXPECT_TRUE(received == first + second) << "the text arrived changed";
+  EXPECT_LE(largest, size_t{1} << 20);
+  EXPECT_THAT(result.out, HasSubstr("123,456 training"));
+  EXPECT_THAT(result.out, HasSubstr("a.txt: 3 invalid bytes"));
+}
+
+TEST_F(DataCommandsTest, PrepareSaysWhatExistsAlready) {
+  cluster_.create_dataset = [](DatasetStream& stream) {
+    v1::CreateDatasetRequest request;
+    stream.Read(&request);
+    v1::CreateDatasetResponse response;
+    *response.mutable_dataset() = MakeDataset();
+    stream.Write(response);
+    return grpc::Status::OK;
+  };
+  const std::string file = directory_.Write("a.txt", "text");
+  const CommandResult people = Run({"data", "prepare", "--name", "books", "--input", file});
+  EXPECT_EQ(people.exit_code, 0) << people.err;
+  EXPECT_THAT(people.out, HasSubstr("already prepared"));
+  const CommandResult script =
+      Run({"data", "prepare", "--name", "books", "--input", file, "--json"});
+  EXPECT_EQ(json::parse(script.out)["vocab_size"], 300);
+}
+
+TEST_F(DataCommandsTest, PrepareShowsTheCoordinatorsError) {
+  cluster_.create_dataset = [](DatasetStream& stream) {
+    v1::CreateDatasetRequest request;
+    stream.Read(&request);
+    v1::CreateDatasetResponse response;
+    response.set_send_chunks(true);
+    stream.Write(response);
+    return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "a.txt is not text");
+  };
+  const std::string file = directory_.Write("a.txt", std::string(20 << 20, 'x'));
+  const CommandResult result = Run({"data", "prepare", "--name", "books", "--input", file});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("a.txt is not text"));
+}
+
+TEST_F(DataCommandsTest, PrepareRefusesBadInputBeforeItCalls) {
+  const std::string file = directory_.Write("a.txt", "text");
+  EXPECT_EQ(Run({"data", "prepare", "--name", "books", "--input", file + "x"}).exit_code, 3);
+  EXPECT_EQ(Run({"data", "prepare", "--name", "No", "--input", file}).exit_code, 2);
+  EXPECT_EQ(Run({"data", "prepare", "--name", "books", "--input", directory_.Write("e.txt", "")})
+                .exit_code,
+            2);
+  EXPECT_EQ(Run({"data", "prepare", "--name", "books", "--input", file, "--tokenizer", "wordpiece"})
+                .exit_code,
+            2);
+  EXPECT_EQ(Run({"data", "prepare", "--name", "books"}).exit_code, 2);
+}
+
+TEST_F(DataCommandsTest, DatasetsAreListed) {
+  cluster_.list_datasets = [](const v1::ListDatasetsRequest&, v1::ListDatasetsResponse& response) {
+    *response.add_datasets() = MakeDataset();
+    return grpc::Status::OK;
+  };
+  EXPECT_THAT(Run({"data", "list"}).out, HasSubstr("books    bpe               300       123,456"));
+  EXPECT_EQ(json::parse(Run({"data", "list", "--json"}).out)["datasets"][0]["train_tokens"],
+            "123456");
+}
+
+// Serves one checkpoint, as the real coordinator does, in chunks of 1000 bytes.
+class DownloadTest : public DataCommandsTest {
+ protected:
+  DownloadTest() {
+    SCOPED_TRACE(testing::Message() << "seed " << seed_);
+    Add("manifest.json", RandomBytes(300, seed_));
+    Add("model-00001-of-00001.safetensors", RandomBytes(5500, seed_ + 1));
+    Add("empty", "");
+    checkpoint_.set_name("jobs/first/checkpoints/100-2");
+    checkpoint_.set_step(100);
+    cluster_.get_checkpoint = [this](const v1::GetCheckpointRequest& request,
+                                     v1::Checkpoint& checkpoint) {
+      asked_for_ = request.name();
+      checkpoint = checkpoint_;
+      return grpc::Status::OK;
+    };
+    cluster_.download_checkpoint = [this](const v1::DownloadCheckpointRequest& request,
+                                          auto& writer) { return Serve(request, writer); };
+  }
+
+  void Add(const std::string& path, const std::string& contents) {
+    contents_[path] = contents;
+    v1::CheckpointFile* file = checkpoint_.add_files();
+    file->set_path(path);
+    file->set_bytes(static_cast<int64_t>(contents.size()));
+    file->set_sha256(Sha256Hex(contents));
+  }
+
+  grpc::Status Serve(const v1::DownloadCheckpointRequest& request,
+                     grpc::ServerWriter<v1::DownloadCheckpointResponse>& writer) {
+    EXPECT_EQ(request.name(), checkpoint_.name());
+    v1::DownloadCheckpointResponse response;
+    *response.mutable_checkpoint() = checkpoint_;
+    writer.Write(response);
+    int64_t sent = 0;
+    for (const auto& [path, contents] : contents_) {
+      const auto offset = request.offsets().find(path);
+      int64_t at = offset == request.offsets().end() ? 0 : offset->second;
+      while (at < static_cast<int64_t>(contents.size())) {
+        if (sent >= break_after_) {
+          break_after_ = INT64_MAX;
+          return {grpc::StatusCode::UNAVAILABLE, "restarting"};
+        }
+        v1::DownloadCheckpointResponse chunk;
+        chunk.set_path(path);
+        chunk.set_offset(at);
+        chunk.set_data(contents.substr(static_cast<size_t>(at), 1000));
+        at += static_cast<int64_t>(chunk.data().size());
+        sent += static_cast<int64_t>(chunk.data().size());
+        served_ += static_cast<int64_t>(chunk.data().size());
+        writer.Write(chunk);
+      }
+    }
+    return grpc::Status::OK;
+  }
+
+  CommandResult Download() {
+    return Run({"checkpoints", "download", "first@100", "--output", output_.string(), "--json"});
+  }
+  void ExpectComplete() {
+    for (const auto& [path, contents] : contents_) {
+      EXPECT_TRUE(ReadText(output_ / path) == contents) << path << " differs";
+    }
+    size_t files = 0;
+    for (const auto& entry : fs::recursive_directory_iterator(output_))
+      files += entry.is_regular_file();
+    EXPECT_EQ(files, contents_.size()) << "temporary files are left";
+  }
+  fs::path PartialPath(const std::string& path) {
+    return output_ / (path + "." + Sha256Hex(contents_.at(path)).substr(0, 12) + ".part");
+  }
+
+  const uint64_t seed_ = std::random_device()();
+  const fs::path output_ = directory_.path() / "out";
+  std::map<std::string, std::string> contents_;
+  v1::Checkpoint checkpoint_;
+  std::string asked_for_;
+  int64_t served_ = 0;
+  int64_t break_after_ = INT64_MAX;
+};
+
+constexpr char kModel[] = "model-00001-of-00001.safetensors";
+
+TEST_F(DownloadTest, FetchesEveryFileAndNothingTwice) {
+  const CommandResult first = Download();
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_EQ(asked_for_, "jobs/first/checkpoints/100");
+  EXPECT_EQ(json::parse(first.out)["fetched_bytes"], 5800);
+  ExpectComplete();
+  const CommandResult second = Download();
+  ASSERT_EQ(second.exit_code, 0) << second.err;
+  EXPECT_EQ(json::parse(second.out)["fetched_bytes"], 0);
+  EXPECT_EQ(served_, 5800);
+  ExpectComplete();
+}
+
+TEST_F(DownloadTest, ContinuesAPartialFile) {
+  directory_.Write("out/" + PartialPath(kModel).filename().string(),
+                   contents_[kModel].substr(0, 3333));
+  const CommandResult result = Download();
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(served_, 5800 - 3333);
+  ExpectComplete();
+}
+
+TEST_F(DownloadTest, ContinuesByItselfAfterALostConnection) {
+  break_after_ = 2500;
+  const CommandResult result = Download();
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(served_, 5800);
+  ExpectComplete();
+}
+
+TEST_F(DownloadTest, ReplacesFilesOfAnotherCheckpoint) {
+  directory_.Write(std::string("out/") + kModel, RandomBytes(5500, seed_ + 7));
+  directory_.Write("out/manifest.json", "{}");
+  ASSERT_EQ(Download().exit_code, 0);
+  ExpectComplete();
+}
+
+TEST_F(DownloadTest, RefusesDataThatDoesNotMatchItsChecksum) {
+  contents_[kModel][77] = static_cast<char>(contents_[kModel][77] ^ 1);
+  const CommandResult result = Download();
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr(kModel));
+  EXPECT_THAT(result.err, HasSubstr("checksum"));
+  EXPECT_FALSE(fs::exists(output_ / kModel));
+  EXPECT_FALSE(fs::exists(output_ / "manifest.json"));
+}
+
+TEST_F(DownloadTest, RefusesPathsThatLeaveTheDirectory) {
+  for (const char* path : {"../escaped", "/tmp/escaped", "a/../../escaped"}) {
+    checkpoint_.clear_files();
+    contents_.clear();
+    Add(path, "evil");
+    const CommandResult result = Download();
+    EXPECT_EQ(result.exit_code, 2) << path;
+    EXPECT_THAT(result.err, HasSubstr(path));
+    EXPECT_FALSE(fs::exists(directory_.path() / "escaped"));
+  }
+  EXPECT_EQ(served_, 0);
+}
+
+TEST_F(DownloadTest, RefusesBytesItDidNotAskFor) {
+  cluster_.download_checkpoint = [this](const v1::DownloadCheckpointRequest&, auto& writer) {
+    v1::DownloadCheckpointResponse chunk;
+    chunk.set_path("manifest.json");
+    chunk.set_data(std::string(301, 'x'));
+    writer.Write(chunk);
+    return grpc::Status::OK;
+  };
+  const CommandResult result = Download();
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("manifest.json"));
+}
+
+TEST_F(DownloadTest, ACheckpointThatIsNotThereIsNotFound) {
+  cluster_.get_checkpoint = [](const v1::GetCheckpointRequest& request, v1::Checkpoint&) {
+    return grpc::Status(grpc::StatusCode::NOT_FOUND, "no checkpoint " + request.name());
+  };
+  EXPECT_EQ(Download().exit_code, 3);
+  EXPECT_EQ(Run({"checkpoints", "download", "first@x", "--output", "y"}).exit_code, 2);
+}
+
+TEST_F(DownloadTest, CheckpointsOfOneJobOrAllAreListed) {
+  std::string parent;
+  cluster_.list_checkpoints = [&](const v1::ListCheckpointsRequest& request,
+                                  v1::ListCheckpointsResponse& response) {
+    parent = request.parent();
+    *response.add_checkpoints() = checkpoint_;
+    return grpc::Status::OK;
+  };
+  EXPECT_THAT(Run({"checkpoints", "list", "first"}).out, HasSubstr("first@100-2   100"));
+  EXPECT_EQ(parent, "jobs/first");
+  EXPECT_EQ(json::parse(Run({"checkpoints", "list", "--json"}).out)["checkpoints"].size(), 1u);
+  EXPECT_EQ(parent, "jobs/-");
+}
+
+}  // namespace
+}  // namespace wavefield

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <grpcpp/server.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "wavefield/v1/checkpoint_service.grpc.pb.h"
+#include "wavefield/v1/dataset_service.grpc.pb.h"
+#include "wavefield/v1/inference_service.grpc.pb.h"
+#include "wavefield/v1/job_service.grpc.pb.h"
+#include "wavefield/v1/worker_service.grpc.pb.h"
+
+namespace wavefield {
+
+// A coordinator whose answers the test writes. What a test does not set answers UNIMPLEMENTED.
+// Handlers run on gRPC's threads and are set before the server is used.
+class FakeCluster {
+ public:
+  template <typename Request, typename Response>
+  using Unary = std::function<grpc::Status(const Request&, Response&)>;
+  template <typename Request, typename Response>
+  using ServerStream = std::function<grpc::Status(const Request&, grpc::ServerWriter<Response>&)>;
+
+  Unary<v1::CreateJobRequest, v1::Job> create_job;
+  Unary<v1::GetJobRequest, v1::Job> get_job;
+  Unary<v1::ListJobsRequest, v1::ListJobsResponse> list_jobs;
+  Unary<v1::CancelJobRequest, v1::Job> cancel_job;
+  Unary<v1::ListMetricsRequest, v1::ListMetricsResponse> list_metrics;
+  ServerStream<v1::WatchJobRequest, v1::WatchJobResponse> watch_job;
+  Unary<v1::GetDatasetRequest, v1::Dataset> get_dataset;
+  Unary<v1::ListDatasetsRequest, v1::ListDatasetsResponse> list_datasets;
+  std::function<grpc::Status(
+      grpc::ServerReaderWriter<v1::CreateDatasetResponse, v1::CreateDatasetRequest>&)>
+      create_dataset;
+  Unary<v1::ListCheckpointsRequest, v1::ListCheckpointsResponse> list_checkpoints;
+  Unary<v1::GetCheckpointRequest, v1::Checkpoint> get_checkpoint;
+  ServerStream<v1::DownloadCheckpointRequest, v1::DownloadCheckpointResponse> download_checkpoint;
+  ServerStream<v1::EvaluateRequest, v1::InferenceOutput> evaluate;
+  ServerStream<v1::GenerateRequest, v1::InferenceOutput> generate;
+  Unary<v1::ListWorkersRequest, v1::ListWorkersResponse> list_workers;
+
+  // Serves on a free loopback port from construction to destruction.
+  FakeCluster();
+  ~FakeCluster();
+  const std::string& address() const { return address_; }
+
+ private:
+  std::vector<std::unique_ptr<grpc::Service>> services_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+};
+
+}  // namespace wavefield

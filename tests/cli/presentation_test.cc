@@ -1,0 +1,137 @@
+// What people see: numbers, tables, bars, job pages.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "absl/time/clock.h"
+#include "cli/format.h"
+#include "cli/job_progress.h"
+#include "cli/job_view.h"
+#include "cli/progress_bar.h"
+#include "cli/table.h"
+
+namespace wavefield {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(FormatTest, DurationsUseTheTwoLargestUnits) {
+  EXPECT_EQ(FormatDuration(0), "0ms");
+  EXPECT_EQ(FormatDuration(0.00012), "120us");
+  EXPECT_EQ(FormatDuration(0.0009999), "1ms");
+  EXPECT_EQ(FormatDuration(0.85), "850ms");
+  EXPECT_EQ(FormatDuration(0.9999), "1.0s");
+  EXPECT_EQ(FormatDuration(12.34), "12.3s");
+  EXPECT_EQ(FormatDuration(59.99), "1m00s");
+  EXPECT_EQ(FormatDuration(252), "4m12s");
+  EXPECT_EQ(FormatDuration(3599.9), "1h00m");
+  EXPECT_EQ(FormatDuration(3720), "1h02m");
+  EXPECT_EQ(FormatDuration(3 * 86400 + 4 * 3600), "3d04h");
+  EXPECT_EQ(FormatDuration(-1), "-");
+  EXPECT_EQ(FormatDuration(std::nan("")), "-");
+}
+
+TEST(FormatTest, BytesAndCountsChangeUnitWhereRoundingWould) {
+  EXPECT_EQ(FormatBytes(0), "0 B");
+  EXPECT_EQ(FormatBytes(1023), "1023 B");
+  EXPECT_EQ(FormatBytes(1024), "1.0 KiB");
+  EXPECT_EQ(FormatBytes(1024 * 1024 - 1), "1.0 MiB");
+  EXPECT_EQ(FormatBytes(1.25 * 1024 * 1024 * 1024), "1.2 GiB");
+  EXPECT_EQ(FormatCompact(999), "999");
+  EXPECT_EQ(FormatCompact(999.9), "1.0k");
+  EXPECT_EQ(FormatCompact(12345), "12.3k");
+  EXPECT_EQ(FormatCompact(2719752), "2.7M");
+  EXPECT_EQ(FormatCompact(2.5e11), "250.0G");
+}
+
+TEST(FormatTest, IntegersAreGroupedByThousands) {
+  EXPECT_EQ(FormatInteger(0), "0");
+  EXPECT_EQ(FormatInteger(999), "999");
+  EXPECT_EQ(FormatInteger(1000), "1,000");
+  EXPECT_EQ(FormatInteger(2719752), "2,719,752");
+  EXPECT_EQ(FormatInteger(-100), "-100");
+  EXPECT_EQ(FormatInteger(-123456), "-123,456");
+  EXPECT_EQ(FormatInteger(std::numeric_limits<int64_t>::min()), "-9,223,372,036,854,775,808");
+}
+
+TEST(FormatTest, NonFiniteValuesAreShownAsWhatTheyAre) {
+  const double nan = std::nan(""), inf = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(FormatFixed(nan, 4), "NaN");
+  EXPECT_EQ(FormatFixed(inf, 4), "Infinity");
+  EXPECT_EQ(FormatCompact(-inf), "-Infinity");
+  EXPECT_EQ(FormatSignificant(nan, 4), "NaN");
+  EXPECT_EQ(FormatBytes(inf), "Infinity");
+}
+
+TEST(TableTest, AlignsColumnsAndLeavesNoTrailingSpaces) {
+  Table table({{"JOB"}, {"STEP", Align::kRight}, {"WHY"}});
+  table.AddRow({"a", "1,000", ""});
+  table.AddRow({"größe", "2", "waits\nfor slots"});
+  EXPECT_EQ(table.ToString(),
+            "JOB     STEP  WHY\n"
+            "a      1,000\n"
+            "größe      2  waits for slots\n");
+}
+
+TEST(TableTest, FieldsAlignTheirValues) {
+  EXPECT_EQ(FormatFields({{"job", "a"}, {"parameters", "3"}}), "job         a\nparameters  3\n");
+}
+
+TEST(ProgressBarTest, FillsInProportionAndClamps) {
+  EXPECT_EQ(RenderBar(0, 12), "[----------]");
+  EXPECT_EQ(RenderBar(0.5, 12), "[#####-----]");
+  EXPECT_EQ(RenderBar(1, 12), "[##########]");
+  EXPECT_EQ(RenderBar(7, 12), "[##########]");
+  EXPECT_EQ(RenderBar(-1, 12), "[----------]");
+  EXPECT_EQ(RenderBar(std::nan(""), 12), "[----------]");
+}
+
+TEST(CompletionTest, TheBudgetThatEndsFirstCounts) {
+  v1::Job job;
+  v1::StepMetrics step;
+  step.set_step(100);
+  step.set_trained_seconds(30);
+  EXPECT_LT(EstimateCompletion(job, step, 0.5).fraction, 0);
+  EXPECT_LT(EstimateCompletion(job, step, 0.5).remaining_seconds, 0);
+
+  job.set_max_steps(1000);
+  EXPECT_DOUBLE_EQ(EstimateCompletion(job, step, 0.5).fraction, 0.1);
+  EXPECT_DOUBLE_EQ(EstimateCompletion(job, step, 0.5).remaining_seconds, 450);
+
+  job.mutable_spec()->mutable_training()->set_max_minutes(1);
+  EXPECT_DOUBLE_EQ(EstimateCompletion(job, step, 0.5).fraction, 0.5);
+  EXPECT_DOUBLE_EQ(EstimateCompletion(job, step, 0.5).remaining_seconds, 30);
+}
+
+TEST(JobViewTest, StatesAreParsedInAnyCaseAndSuggested) {
+  EXPECT_EQ(ParseStateName("running").value(), "RUNNING");
+  EXPECT_EQ(ParseStateName("JOB_STATE_FAILED").value(), "FAILED");
+  EXPECT_THAT(std::string(ParseStateName("runing").status().message()), HasSubstr("'RUNNING'"));
+  EXPECT_THAT(std::string(ParseStateName("xyzzy").status().message()), HasSubstr("SUCCEEDED"));
+  EXPECT_FALSE(ParseStateName("UNSPECIFIED").ok());
+}
+
+TEST(JobViewTest, TheJobPageShowsPlacementsWarningsAndCheckpoints) {
+  v1::Job job;
+  job.set_name("jobs/first");
+  job.set_state(v1::JOB_STATE_RUNNING);
+  job.set_latest_checkpoint("jobs/first/checkpoints/100-2");
+  job.add_warnings("no space for the checkpoint of step 120");
+  auto* placement = job.add_placements();
+  placement->set_worker("workers/host");
+  placement->set_pid(4242);
+  job.mutable_last_step()->set_loss(std::nan(""));
+  const std::string page = FormatJob(job, 3, absl::Now());
+  EXPECT_THAT(page, HasSubstr("RUNNING"));
+  EXPECT_THAT(page, HasSubstr("3, newest first@100-2"));
+  EXPECT_THAT(page, HasSubstr("no space for the checkpoint of step 120"));
+  EXPECT_THAT(page, HasSubstr("host, slot 0, pid 4242"));
+  EXPECT_THAT(page, HasSubstr("loss NaN"));
+  EXPECT_THAT(page, Not(HasSubstr("last evaluation")));
+}
+
+}  // namespace
+}  // namespace wavefield

@@ -1,0 +1,90 @@
+#include "core/model/config/model_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "core/model/config/training_config.h"
+
+namespace wavefield {
+namespace {
+
+using ::testing::Contains;
+using ::testing::Field;
+using ::testing::HasSubstr;
+
+// The table of docs/model.md.
+TEST(Presets, HaveTheDocumentedParameterCounts) {
+  const std::pair<const char*, int64_t> documented[] = {
+      {"wave-field-3m", 2719752},     {"wave-field-7m", 7046568},
+      {"wave-field-30m", 29309968},   {"wave-field-124m", 123847536},
+      {"wave-field-350m", 357490816}, {"wave-field-825m", 825549504},
+      {"wave-field-1b5", 1495920896}};
+  for (const auto& [name, count] : documented) {
+    const auto config = FindPreset(name);
+    ASSERT_TRUE(config.ok()) << name;
+    EXPECT_EQ(ParameterCount(*config), count) << name;
+    EXPECT_TRUE(Validate(*config, "").empty()) << name;
+  }
+}
+
+TEST(Presets, UnknownNameSuggestsTheNearest) {
+  const auto missing = FindPreset("wave-feild-3m");
+  EXPECT_TRUE(absl::IsNotFound(missing.status()));
+  EXPECT_THAT(std::string(missing.status().message()), HasSubstr("'wave-field-3m'"));
+}
+
+TEST(ModelConfig, SurvivesJson) {
+  const ModelConfig config = *FindPreset("wave-field-7m");
+  EXPECT_EQ(*ModelConfigFromJson(ToJson(config)), config);
+}
+
+TEST(ModelConfig, UnknownKeyIsNamedWithTheNearest) {
+  nlohmann::json json = ToJson(*FindPreset("wave-field-3m"));
+  json["n_head"] = 3;
+  const auto parsed = ModelConfigFromJson(json);
+  EXPECT_THAT(std::string(parsed.status().message()), HasSubstr("'n_heads'"));
+}
+
+TEST(ModelConfig, EveryViolationIsReportedAtOnce) {
+  ModelConfig config = *FindPreset("wave-field-3m");
+  config.n_heads = 5;
+  config.vocab_size = 100;
+  config.form = "modem";
+  config.conv_width = 0;
+  config.attention_layers = {1};
+  const auto violations = Validate(config, "model.");
+  for (const char* field : {"model.n_heads", "model.vocab_size", "model.form", "model.conv_width",
+                            "model.attention_layers"}) {
+    EXPECT_THAT(violations, Contains(Field(&FieldViolation::field, field))) << field;
+  }
+}
+
+TEST(TrainingConfig, NotANumberAndNegativeRatesAreRefused) {
+  for (const double rate : {std::nan(""), -1e-3, 0.0, std::numeric_limits<double>::infinity()}) {
+    TrainingConfig config;
+    config.max_steps = 10;
+    config.learning_rate = rate;
+    FillDefaults(config, 1);
+    EXPECT_THAT(Validate(config, 1), Contains(Field(&FieldViolation::field,
+                                                    "training.schedule.learning_rate")))
+        << rate;
+  }
+}
+
+TEST(TrainingConfig, BatchMustGiveEveryRankAMicroBatch) {
+  TrainingConfig config;
+  config.max_steps = 10;
+  config.batch_size = 4;
+  config.micro_batch_size = 4;
+  FillDefaults(config, 2);
+  EXPECT_THAT(Validate(config, 2), Contains(Field(&FieldViolation::field, "training.batch_size")));
+  EXPECT_EQ(DefaultMicroBatchSize(4, 2), 2);
+  EXPECT_EQ(DefaultMicroBatchSize(7, 2), 1);
+  EXPECT_EQ(DefaultMicroBatchSize(16, 1), 4);
+}
+
+}  // namespace
+}  // namespace wavefield

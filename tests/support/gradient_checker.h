@@ -1,0 +1,23 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "core/tensor/tensor.h"
+
+namespace wavefield::testing {
+
+// How far a loss moved between two points, as the gradient foretells and as measured.
+struct GradientCheck {
+  double analytic = 0;
+  double numeric = 0;
+};
+
+// Compares a gradient with central differences (extrapolated to fourth order) along itself, which sees wrong sizes as well as
+// wrong directions (a gradient with any wrong part foretells more movement than there is). `loss` is
+// a function of `parameter`'s contents (fp32, host memory), which are restored. The points lie so far
+// apart that the loss should move by `movement`, but at most `reach` (2-norm) to either side.
+GradientCheck CheckAlongGradient(Tensor parameter, Tensor gradient,
+                                 const std::function<double()>& loss, double movement, double reach);
+
+}  // namespace wavefield::testing

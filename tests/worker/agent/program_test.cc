@@ -1,0 +1,117 @@
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "core/base/subprocess.h"
+#include "tests/worker/agent/fake_coordinator.h"
+#include "tests/worker/agent/temporary_directory.h"
+
+namespace wavefield {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A run of wavefield-worker, with what it prints.
+class WorkerRun {
+ public:
+  explicit WorkerRun(std::vector<std::string> arguments) {
+    int fds[2];
+    EXPECT_EQ(::pipe2(fds, O_CLOEXEC), 0);
+    output_ = FileDescriptor(fds[0]);
+    const FileDescriptor write_end(fds[1]);
+    ProcessOptions options;
+    options.command = std::move(arguments);
+    options.command.insert(options.command.begin(), ProgramDirectory() / "wavefield-worker");
+    options.stdout_fd = options.stderr_fd = write_end.get();
+    process_.emplace(*Subprocess::Start(options));
+  }
+
+  // Reads until `text` was printed; false if the output ends or ten seconds pass before.
+  bool WaitForOutput(const std::string& text) {
+    while (printed_.find(text) == std::string::npos) {
+      pollfd poll_fd = {output_.get(), POLLIN, 0};
+      char buffer[4096];
+      if (::poll(&poll_fd, 1, 10000) <= 0) return false;
+      const ssize_t got = ::read(output_.get(), buffer, sizeof(buffer));
+      if (got <= 0) return false;
+      printed_.append(buffer, static_cast<size_t>(got));
+    }
+    return true;
+  }
+
+  void Signal(int signal) { process_->Signal(signal); }
+  // Exit code; −1 if it was killed or did not end.
+  int Wait() {
+    WaitForOutput("\n\n\n");
+    const auto exit = process_->Wait(absl::Seconds(10));
+    return exit && exit->code ? *exit->code : -1;
+  }
+  const std::string& printed() const { return printed_; }
+
+ private:
+  FileDescriptor output_;
+  std::optional<Subprocess> process_;
+  std::string printed_;
+};
+
+class WorkerProgramTest : public ::testing::Test {
+ protected:
+  WorkerProgramTest() {
+    EXPECT_TRUE(WriteFileAtomically(directory_.path() / "probe", "the probe").ok());
+  }
+  std::vector<std::string> Arguments() {
+    return {"--coordinator",  coordinator_.address(),
+            "--storage-root", directory_.path(),
+            "--data-dir",     directory_.path() / "worker",
+            "--name",         "w1",
+            "--slots",        "2"};
+  }
+
+  TemporaryDirectory directory_;
+  FakeCoordinator coordinator_;
+};
+
+TEST_F(WorkerProgramTest, SaysReadyRefusesASecondOneAndEndsOnSigterm) {
+  WorkerRun worker(Arguments());
+  ASSERT_TRUE(worker.WaitForOutput("ready w1\n")) << worker.printed();
+  ASSERT_EQ(coordinator_.Registrations().size(), 1u);
+  EXPECT_EQ(coordinator_.Registrations()[0].address(), "127.0.0.1");
+  EXPECT_GT(coordinator_.Registrations()[0].memory_per_slot(), 0);
+
+  WorkerRun second(Arguments());
+  EXPECT_EQ(second.Wait(), 1);
+  EXPECT_THAT(second.printed(), HasSubstr("another worker uses"));
+
+  worker.Signal(SIGTERM);
+  EXPECT_EQ(worker.Wait(), 0) << worker.printed();
+}
+
+TEST_F(WorkerProgramTest, RefusesBadFlagsWithTheReason) {
+  const auto refused = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = Arguments();
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    WorkerRun run(arguments);
+    EXPECT_NE(run.Wait(), 0);
+    return run.printed();
+  };
+  EXPECT_THAT(refused({"--slotz", "2"}), HasSubstr("--slots"));
+  EXPECT_THAT(refused({"--threads-per-slot", "0"}), HasSubstr("--threads-per-slot"));
+  EXPECT_THAT(refused({"--log-level", "loud"}), HasSubstr("debug"));
+  EXPECT_THAT(refused({"--orphan-timeout", "-1"}), HasSubstr("--orphan-timeout"));
+}
+
+TEST_F(WorkerProgramTest, RefusesWhatOnlyTheHostCanTell) {
+  WorkerRun bad_name({"--storage-root", directory_.path(), "--data-dir", directory_.path() / "w",
+                      "--name", "Not Valid"});
+  EXPECT_EQ(bad_name.Wait(), 1);
+  EXPECT_THAT(bad_name.printed(), HasSubstr("'Not Valid'"));
+  WorkerRun no_storage({"--storage-root", directory_.path() / "absent", "--data-dir",
+                        directory_.path() / "w", "--name", "w1"});
+  EXPECT_EQ(no_storage.Wait(), 1);
+  EXPECT_THAT(no_storage.printed(), HasSubstr("absent is not a directory"));
+}
+
+}  // namespace
+}  // namespace wavefield

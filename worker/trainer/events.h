@@ -1,0 +1,42 @@
+#pragma once
+
+// TrainerEvent and InferenceOutput messages in protobuf's JSON form (proto/wavefield/v1): the trainer
+// does not link protobuf, which cannot share a process with SentencePiece.
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/time/time.h"
+#include "worker/trainer/evaluation.h"
+
+namespace wavefield {
+
+// Seconds spent in each phase of a step.
+struct PhaseSeconds {
+  double data = 0;
+  double forward = 0;
+  double backward = 0;
+  double communicate = 0;
+  double optimize = 0;
+  double checkpoint = 0;
+};
+
+struct StepReport {
+  int64_t step = 0;
+  int attempt = 0;
+  double loss = 0;
+  double grad_norm = 0;
+  double learning_rate = 0;
+  int64_t tokens = 0;
+  int64_t total_tokens = 0;
+  double step_seconds = 0;
+  double trained_seconds = 0;
+  double matmul_rate_ratio = 0;
+  PhaseSeconds phases;
+};
+
+nlohmann::json StepJson(const StepReport& report, absl::Time now);
+nlohmann::json EvaluationJson(const EvaluationMetrics& metrics, int64_t step, int attempt,
+                              absl::Time now);
+
+}  // namespace wavefield

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/model/config/model_config.h"
+#include "core/model/config/training_config.h"
+
+namespace wavefield {
+
+// What this host adds to a task.
+struct HostOptions {
+  std::filesystem::path storage_root;
+  std::string address = "127.0.0.1";  // other ranks reach this one here
+  int threads = 1;
+};
+
+// One rank of one attempt of a job (message TrainTask).
+struct TrainTask {
+  std::string job;  // "jobs/{job}"
+  nlohmann::json spec;
+  ModelConfig model;
+  TrainingConfig training;
+  int64_t epoch = 0;
+  int attempt = 0;
+  int rank = 0;
+  int world_size = 1;
+  std::string dataset;               // "datasets/{dataset}"
+  std::string dataset_directory;     // relative to the storage root, like all below
+  std::string dataset_content_hash;
+  std::string checkpoint_directory;
+  std::vector<std::string> resume_candidates;  // newest first
+};
+
+struct EvaluateTask {
+  std::filesystem::path checkpoint;
+  std::filesystem::path dataset;    // empty: `token_ids`
+  std::vector<int32_t> token_ids;   // one window; every id but the first is a target
+  int64_t max_tokens = 0;           // 0: all of the held-out text
+  int64_t sequence_length = 0;      // 0: the training's
+};
+
+struct GenerateTask {
+  std::filesystem::path checkpoint;
+  std::string prompt;
+  int64_t max_tokens = 0;
+  double temperature = 0;
+  uint64_t seed = 0;
+};
+
+// From the JSON of a message Assignment. INVALID_ARGUMENT names what is missing or wrong.
+absl::StatusOr<TrainTask> ParseTrainTask(const nlohmann::json& assignment);
+absl::StatusOr<EvaluateTask> ParseEvaluateTask(const nlohmann::json& assignment,
+                                               const std::filesystem::path& storage_root);
+absl::StatusOr<GenerateTask> ParseGenerateTask(const nlohmann::json& assignment,
+                                               const std::filesystem::path& storage_root);
+
+}  // namespace wavefield

@@ -1,0 +1,302 @@
+#include "worker/trainer/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <stop_token>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "core/base/clock.h"
+#include "core/base/status_macros.h"
+#include "core/optim/schedule.h"
+#include "spdlog/spdlog.h"
+#include "worker/trainer/micro_batches.h"
+
+namespace wavefield {
+namespace {
+
+// Gradients are reduced in pieces of this many elements (4 MiB).
+constexpr int64_t kBucketElements = 1 << 20;
+
+absl::Duration Now() { return Clock::Real().Monotonic(); }
+
+// Adds the time since the last call to one phase after the other.
+class PhaseTimer {
+ public:
+  void Charge(double& phase) {
+    const absl::Duration now = Now();
+    phase += absl::ToDoubleSeconds(now - std::exchange(last_, now));
+  }
+
+ private:
+  absl::Duration last_ = Now();
+};
+
+nlohmann::json Fingerprint(const Backend& backend, int world_size) {
+  return {{"backend", backend.name()},
+          {"libraries", backend.fingerprint()},
+          {"threads", backend.threads()},
+          {"world_size", world_size}};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainTask& task,
+                                                         const HostOptions& host,
+                                                         WorkerChannel& channel) {
+  const VerifyMode mode = task.rank == 0 ? VerifyMode::kFull : VerifyMode::kQuick;
+  WF_ASSIGN_OR_RETURN(Dataset dataset,
+                      Dataset::Open(host.storage_root / task.dataset_directory, mode));
+  if (dataset.content_hash() != task.dataset_content_hash) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} has content hash {}, the job was created for {}; prepare it again or submit "
+                    "a new job",
+                    task.dataset, dataset.content_hash(), task.dataset_content_hash));
+  }
+  if (dataset.train().size() <= task.training.sequence_length) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} has {} training tokens; a window needs {}", task.dataset,
+                    dataset.train().size(), task.training.sequence_length + 1));
+  }
+  auto trainer =
+      std::unique_ptr<Trainer>(new Trainer(task, host, channel, std::move(dataset)));
+  WF_RETURN_IF_ERROR(trainer->MeetPeers());
+  WF_RETURN_IF_ERROR(trainer->Resume());
+  return trainer;
+}
+
+Trainer::Trainer(const TrainTask& task, const HostOptions& host, WorkerChannel& channel,
+                 Dataset dataset)
+    : task_(task),
+      host_(host),
+      channel_(channel),
+      dataset_(std::move(dataset)),
+      sampler_(dataset_.train().size(), task.training.sequence_length, task.training.batch_size,
+               task.training.seed),
+      backend_(MakeCpuBackend(host.threads)),
+      model_(*backend_, task.model),
+      optimizer_(*backend_, model_.layout(), task.training),
+      state_{.model = model_, .optimizer = optimizer_},
+      keeper_(task, host, Fingerprint(*backend_, task.world_size)) {}
+
+absl::Status Trainer::MeetPeers() {
+  if (task_.world_size == 1) {
+    communicator_ = MakeSoloCommunicator();
+  } else {
+    std::stop_source cancel;
+    channel_.OnAbort([cancel](const std::string&) mutable { cancel.request_stop(); });
+    const GlooOptions options{.rank = task_.rank,
+                              .world_size = task_.world_size,
+                              .address = host_.address,
+                              .connect_timeout = absl::Minutes(2),
+                              .operation_timeout = absl::Minutes(30),
+                              .cancel = cancel.get_token()};
+    WF_ASSIGN_OR_RETURN(communicator_, MakeGlooCommunicator(options, channel_));
+  }
+  channel_.OnAbort([communicator = communicator_](const std::string& reason) {
+    communicator->Abort(reason);
+  });
+  std::array<double, 1> rate = {MeasureMatMulRate(*backend_)};
+  WF_RETURN_IF_ERROR(communicator_->AllReduceSum(rate));
+  group_matmul_rate_ = rate[0];
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Resume() {
+  model_.ZeroGradients();
+  WF_ASSIGN_OR_RETURN(const ResumedFrom resumed, keeper_.Resume(state_, *communicator_));
+  if (resumed.directory.empty()) model_.Initialize(task_.training.seed);
+  saved_step_ = state_.step;
+  last_save_ = Now();
+  for (const std::string& warning : resumed.warnings) Warn(warning);
+  if (task_.rank == 0) {
+    channel_.SendEvent(
+        {{"training_started",
+          {{"first_step", state_.step + 1},
+           {"resumed_from", resumed.directory},
+           {"exact", resumed.exact},
+           {"fingerprint", Fingerprint(*backend_, task_.world_size).dump()}}}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Run() {
+  while (!Finished()) {
+    WF_RETURN_IF_ERROR(TrainStep());
+  }
+  if (!stopped_ && state_.evaluation_step != state_.step) WF_RETURN_IF_ERROR(Evaluate());
+  if (saved_step_ != state_.step) WF_RETURN_IF_ERROR(Save());
+  if (task_.rank == 0) {
+    channel_.SendEvent({{"finished", {{"step", state_.step}, {"stopped", stopped_}}}});
+  }
+  return communicator_->Barrier();
+}
+
+bool Trainer::Finished() const {
+  return stopped_ || budget_reached_ ||
+         (task_.training.max_steps > 0 && state_.step >= task_.training.max_steps);
+}
+
+absl::Status Trainer::TrainStep() {
+  const absl::Duration start = Now();
+  PhaseSeconds phases;
+  phases.checkpoint = std::exchange(save_seconds_, 0);
+  WF_ASSIGN_OR_RETURN(const LossSums sums, ForwardBackward(phases));
+  PhaseTimer timer;
+  WF_RETURN_IF_ERROR(ReduceGradients());
+  timer.Charge(phases.communicate);
+  const double grad_norm =
+      optimizer_.Step(state_.step + 1, model_.gradients(), model_.parameters());
+  timer.Charge(phases.optimize);
+  WF_ASSIGN_OR_RETURN(const Agreement agreed, Agree(sums, phases));
+
+  ++state_.step;
+  state_.total_tokens += agreed.sums.tokens;
+  state_.loss = agreed.sums.loss / static_cast<double>(agreed.sums.tokens);
+  const double seconds = absl::ToDoubleSeconds(Now() - start) + phases.checkpoint;
+  state_.trained_seconds += seconds;
+  if (!std::isfinite(grad_norm)) {
+    Warn(fmt::format("step {}: the gradient norm is {}; the update was skipped", state_.step,
+                     grad_norm));
+  }
+  if (task_.rank == 0) {
+    const double flops = ModelFlopsPerToken(task_.model) * static_cast<double>(agreed.sums.tokens);
+    channel_.SendEvent(
+        {{"step", StepJson({.step = state_.step,
+                            .attempt = task_.attempt,
+                            .loss = state_.loss,
+                            .grad_norm = grad_norm,
+                            .learning_rate = LearningRate(task_.training, state_.step),
+                            .tokens = agreed.sums.tokens,
+                            .total_tokens = state_.total_tokens,
+                            .step_seconds = seconds,
+                            .trained_seconds = state_.trained_seconds,
+                            .matmul_rate_ratio = flops / seconds / group_matmul_rate_,
+                            .phases = agreed.phases},
+                           absl::Now())}});
+  }
+  stopped_ = agreed.stop;
+  budget_reached_ = agreed.budget;
+
+  const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
+  if (due(task_.training.evaluate_every_steps)) WF_RETURN_IF_ERROR(Evaluate());
+  if (due(task_.training.checkpoint_every_steps) || agreed.save_due) WF_RETURN_IF_ERROR(Save());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LossSums> Trainer::ForwardBackward(PhaseSeconds& phases) {
+  const TrainingConfig& training = task_.training;
+  const float scale =
+      1.0f / static_cast<float>(training.batch_size * training.sequence_length);
+  PhaseTimer timer;
+  const auto share = ReadMicroBatches(dataset_.train(), sampler_, training, state_.step, task_.rank,
+                                      task_.world_size);
+  model_.ZeroGradients();
+  timer.Charge(phases.data);
+  LossSums sums;
+  for (const MicroBatch& batch : share) {
+    model_.Forward(batch.batch, batch.ids);
+    timer.Charge(phases.forward);
+    sums += model_.Backward(batch.targets, scale);
+    timer.Charge(phases.backward);
+  }
+  return sums;
+}
+
+absl::Status Trainer::ReduceGradients() {
+  const Tensor gradients = model_.gradients();
+  for (int64_t begin = 0; begin < gradients.elements(); begin += kBucketElements) {
+    const int64_t size = std::min(kBucketElements, gradients.elements() - begin);
+    WF_RETURN_IF_ERROR(
+        communicator_->AllReduceSum(std::span(gradients.f32() + begin, static_cast<size_t>(size))));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Trainer::Agreement> Trainer::Agree(const LossSums& sums, const PhaseSeconds& phases) {
+  const TrainingConfig& training = task_.training;
+  const bool leads = task_.rank == 0;
+  const double minutes_since_save = absl::ToDoubleMinutes(Now() - last_save_);
+  const bool save_due = leads && training.checkpoint_every_minutes > 0 &&
+                        minutes_since_save >= training.checkpoint_every_minutes;
+  const double step_seconds = phases.data + phases.forward + phases.backward + phases.communicate +
+                              phases.optimize + phases.checkpoint;
+  const bool budget = leads && training.max_minutes > 0 &&
+                      state_.trained_seconds + step_seconds >= 60 * training.max_minutes;
+  std::array<double, 12> v = {sums.loss,
+                              static_cast<double>(sums.tokens),
+                              static_cast<double>(sums.correct),
+                              phases.data,
+                              phases.forward,
+                              phases.backward,
+                              phases.communicate,
+                              phases.optimize,
+                              phases.checkpoint,
+                              channel_.stop_requested() ? 1.0 : 0.0,
+                              budget ? 1.0 : 0.0,
+                              save_due ? 1.0 : 0.0};
+  WF_RETURN_IF_ERROR(communicator_->AllReduceSum(v));
+  const double ranks = task_.world_size;
+  return Agreement{.sums = {.loss = v[0],
+                            .tokens = static_cast<int64_t>(v[1]),
+                            .correct = static_cast<int64_t>(v[2])},
+                   .phases = {.data = v[3] / ranks,
+                              .forward = v[4] / ranks,
+                              .backward = v[5] / ranks,
+                              .communicate = v[6] / ranks,
+                              .optimize = v[7] / ranks,
+                              .checkpoint = v[8] / ranks},
+                   .stop = v[9] > 0,
+                   .budget = v[10] > 0,
+                   .save_due = v[11] > 0};
+}
+
+absl::Status Trainer::Evaluate() {
+  if (dataset_.validation().size() < 2) return absl::OkStatus();
+  WF_ASSIGN_OR_RETURN(
+      const EvaluationMetrics metrics,
+      EvaluateStream(model_, dataset_.validation(), dataset_.token_bytes(),
+                     {.sequence_length = task_.training.sequence_length,
+                      .max_tokens = task_.training.evaluate_max_tokens,
+                      .batch_size = task_.training.micro_batch_size},
+                     *communicator_));
+  state_.evaluation_loss = metrics.loss;
+  state_.evaluation_step = state_.step;
+  if (task_.rank == 0) {
+    channel_.SendEvent(
+        {{"evaluation", EvaluationJson(metrics, state_.step, task_.attempt, absl::Now())}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Save() {
+  const absl::Duration start = Now();
+  const auto saved = keeper_.Save(state_, *communicator_);
+  last_save_ = Now();
+  save_seconds_ = absl::ToDoubleSeconds(last_save_ - start);
+  if (absl::IsAborted(saved.status())) return saved.status();
+  if (!saved.ok()) {
+    Warn(fmt::format("no checkpoint at step {}: {}", state_.step, saved.status().ToString()));
+    return absl::OkStatus();
+  }
+  saved_step_ = state_.step;
+  if (task_.rank == 0) {
+    channel_.SendEvent({{"checkpoint_saved",
+                         {{"step", state_.step},
+                          {"directory", saved->directory},
+                          {"bytes", saved->bytes},
+                          {"seconds", save_seconds_},
+                          {"manifest", saved->manifest}}}});
+  }
+  return absl::OkStatus();
+}
+
+void Trainer::Warn(const std::string& message) {
+  spdlog::warn("{}", message);
+  channel_.SendEvent({{"warning", message}});
+}
+
+}  // namespace wavefield

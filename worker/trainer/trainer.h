@@ -1,0 +1,68 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "core/comm/communicator.h"
+#include "core/data/dataset.h"
+#include "core/data/sampler.h"
+#include "worker/trainer/events.h"
+#include "worker/trainer/training_state.h"
+#include "worker/trainer/worker_channel.h"
+
+namespace wavefield {
+
+// One rank's training run, from its task to the last checkpoint. Use from one thread: Create(), Run().
+class Trainer {
+ public:
+  // Meets the other ranks and restores the newest checkpoint. `task` and `channel` must outlive it.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(const TrainTask& task,
+                                                         const HostOptions& host,
+                                                         WorkerChannel& channel);
+  // Trains until the budget is used up or a stop is asked for. ABORTED when the attempt was ended
+  // from outside or a peer died.
+  absl::Status Run();
+
+ private:
+  // What the ranks agree on after each step.
+  struct Agreement {
+    LossSums sums;
+    PhaseSeconds phases;  // mean over the ranks
+    bool stop = false;      // a stop was asked for
+    bool budget = false;    // the time is used up
+    bool save_due = false;  // by the clock
+  };
+
+  Trainer(const TrainTask& task, const HostOptions& host, WorkerChannel& channel, Dataset dataset);
+
+  absl::Status MeetPeers();
+  absl::Status Resume();
+  absl::Status TrainStep();
+  absl::StatusOr<LossSums> ForwardBackward(PhaseSeconds& phases);
+  absl::Status ReduceGradients();
+  absl::StatusOr<Agreement> Agree(const LossSums& sums, const PhaseSeconds& phases);
+  absl::Status Evaluate();
+  absl::Status Save();
+  void Warn(const std::string& message);
+  bool Finished() const;
+
+  const TrainTask& task_;
+  const HostOptions host_;
+  WorkerChannel& channel_;
+  Dataset dataset_;
+  BatchSampler sampler_;
+  std::unique_ptr<Backend> backend_;
+  std::shared_ptr<Communicator> communicator_;
+  Model model_;
+  AdamWOptimizer optimizer_;
+  TrainingState state_;
+  CheckpointKeeper keeper_;
+  double group_matmul_rate_ = 0;  // FLOP/s of all ranks together
+  bool stopped_ = false;
+  bool budget_reached_ = false;
+  int64_t saved_step_ = 0;
+  absl::Duration last_save_;
+  double save_seconds_ = 0;  // of the last save, until it is reported
+};
+
+}  // namespace wavefield
