@@ -80,9 +80,11 @@ void JobProgress::ShowStep(const v1::StepMetrics& step, bool newest) {
   if (!newest) return;
   if (bar_.live()) {
     const JobCompletion completion = EstimateCompletion(job_, step, step_seconds_);
-    bar_.Draw(completion.fraction, fmt::format("{}  {}  ETA {}", StepText(job_, step),
-                                               FormatStep(step, tokens_per_second_),
-                                               FormatDuration(completion.remaining_seconds)));
+    bar_.Draw(completion.fraction,
+              fmt::format("{}  loss {}  ppl {}  {} tok/s  ETA {}", StepText(job_, step),
+                          FormatFixed(step.loss(), 4), FormatFixed(step.perplexity(), 2),
+                          FormatCompact(tokens_per_second_),
+                          FormatDuration(completion.remaining_seconds)));
   } else if (Clock::Real().Monotonic() - last_line_ >= kLineInterval) {
     PrintStep();
   }

@@ -7,6 +7,12 @@
 #include "core/base/clock.h"
 
 namespace wavefield {
+namespace {
+
+constexpr int kMinBar = 8;
+constexpr int kMaxBar = 32;
+
+}  // namespace
 
 std::string RenderBar(double fraction, int width) {
   const int inner = std::max(1, width - 2);
@@ -24,8 +30,11 @@ void ProgressBar::Draw(double fraction, const std::string& text) {
   last_draw_ = now;
   drawn_ = true;
   const int columns = TerminalWidth(stream_) - 1;
-  std::string line =
-      fraction < 0 ? text : RenderBar(fraction, std::clamp(columns / 4, 12, 32)) + " " + text;
+  std::string line = text;
+  const int room = columns - static_cast<int>(text.size()) - 1;
+  if (fraction >= 0 && room >= kMinBar) {
+    line = RenderBar(fraction, std::min(room, kMaxBar)) + " " + text;
+  }
   line = line.substr(0, static_cast<size_t>(std::max(columns, 0)));
   std::fprintf(stream_, "\r%s\x1b[K", line.c_str());
   std::fflush(stream_);

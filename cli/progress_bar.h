@@ -21,7 +21,8 @@ class ProgressBar {
 
   // True on a terminal.
   bool live() const { return live_; }
-  // Draws bar and text, cut to the terminal's width; a negative fraction leaves the bar out. Calls
+  // Draws the text, cut to the terminal's width, and the bar in what room it leaves; a negative
+  // fraction leaves the bar out. Calls
   // less than 50 ms after the last drawing are dropped.
   void Draw(double fraction, const std::string& text);
   // Takes the line away, so that other output can follow; the next Draw() draws at once.

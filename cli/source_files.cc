@@ -19,11 +19,22 @@ namespace fs = std::filesystem;
 constexpr size_t kMaxSources = 20000;
 constexpr size_t kReadBytes = 1 << 20;
 
-bool IsText(const fs::path& path) {
-  for (const char* extension : {".txt", ".jsonl", ".gz", ".dz"}) {
-    if (path.extension() == extension) return true;
-  }
-  return false;
+bool IsCompressed(const fs::path& path) {
+  return path.extension() == ".gz" || path.extension() == ".dz";
+}
+
+// .txt and .jsonl, and those compressed.
+bool IsText(fs::path path) {
+  if (IsCompressed(path)) path = path.stem();
+  return path.extension() == ".txt" || path.extension() == ".jsonl";
+}
+
+// A file that is named itself is text whatever it is called; the name it is sent under says so.
+std::string UploadName(const fs::path& file) {
+  const fs::path name = file.filename();
+  if (IsText(name)) return name.string();
+  if (IsCompressed(name)) return name.stem().string() + ".txt" + name.extension().string();
+  return name.string() + ".txt";
 }
 
 absl::Status AddFile(const fs::path& file, const std::string& path,
@@ -49,8 +60,8 @@ absl::Status AddDirectory(const fs::path& directory, std::vector<LocalSource>& s
   if (error) return ErrnoToStatus(error.value(), "cannot read " + directory.string());
   std::sort(files.begin(), files.end());
   if (files.empty()) {
-    return absl::InvalidArgumentError(
-        fmt::format("no .txt, .jsonl, .gz or .dz files below {}", directory.string()));
+    return absl::InvalidArgumentError(fmt::format(
+        "no .txt or .jsonl files (or those with .gz or .dz) below {}", directory.string()));
   }
   const fs::path name = fs::weakly_canonical(directory, error).filename();
   for (const fs::path& file : files) {
@@ -83,7 +94,7 @@ absl::StatusOr<std::vector<LocalSource>> FindSources(const std::vector<std::stri
     if (fs::is_directory(status)) {
       WF_RETURN_IF_ERROR(AddDirectory(input, sources));
     } else if (fs::is_regular_file(status)) {
-      WF_RETURN_IF_ERROR(AddFile(input, fs::path(input).filename().string(), sources));
+      WF_RETURN_IF_ERROR(AddFile(input, UploadName(input), sources));
     } else {
       return absl::InvalidArgumentError(
           fmt::format("--input {} is neither a file nor a directory", input));

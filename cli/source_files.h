@@ -18,9 +18,9 @@ struct LocalSource {
   std::string sha256;  // empty until HashSources()
 };
 
-// The files that `inputs` name: each file itself, and of each directory all .txt, .jsonl, .gz and
-// .dz files below it, sorted by path. NOT_FOUND for an input that is not there; INVALID_ARGUMENT
-// for one without text and for more than 20,000 files.
+// The files that `inputs` name: each file itself (as text, unless its name says otherwise), and of
+// each directory all .txt and .jsonl below it, also with .gz or .dz, sorted by path. NOT_FOUND for
+// an input that is not there; INVALID_ARGUMENT for one without text and for more than 20,000 files.
 absl::StatusOr<std::vector<LocalSource>> FindSources(const std::vector<std::string>& inputs);
 
 // Fills in `sha256` and `bytes`. `on_progress` gets the bytes read so far, over all sources.

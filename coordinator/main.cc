@@ -16,11 +16,14 @@ int main(int argc, char** argv) {
   wavefield::CommandLine command_line("wavefield-coordinator",
                                       "The daemon: takes training jobs and runs them on workers.");
   CLI::App& app = command_line.app();
-  app.add_option("--data-dir", options.data_dir, "where the store, its lock and (by default) the storage live")
+  app.add_option("--data-dir", options.data_dir,
+                 "where the store, its lock and (by default) the storage live")
       ->required();
-  app.add_option("--storage-root", options.storage_root,
-                 "datasets and checkpoints; every worker must reach it (default: DATA_DIR/storage)");
-  app.add_option("--listen", options.listen, "gRPC address; port 0 takes a free one")->capture_default_str();
+  app.add_option(
+      "--storage-root", options.storage_root,
+      "datasets and checkpoints; every worker must reach it (default: DATA_DIR/storage)");
+  app.add_option("--listen", options.listen, "gRPC address; port 0 takes a free one")
+      ->capture_default_str();
   app.add_option("--http-listen", options.http_listen, "address of /metrics and /healthz")
       ->capture_default_str();
   app.add_option("--tls-cert", options.tls_certificate, "certificate chain, PEM");
@@ -52,7 +55,8 @@ int main(int argc, char** argv) {
 
     auto server = wavefield::coordinator::Server::Start(options);
     if (!server.ok()) {
-      std::fprintf(stderr, "wavefield-coordinator: %s\n", std::string(server.status().message()).c_str());
+      std::fprintf(stderr, "wavefield-coordinator: %s\n",
+                   std::string(server.status().message()).c_str());
       return 1;
     }
     std::printf("ready %s\n", (*server)->address().c_str());

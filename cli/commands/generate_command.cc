@@ -77,10 +77,9 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
     std::printf("%s\n", json.dump(2).c_str());
   } else {
     std::fflush(stdout);
-    std::fprintf(stderr, "%s tokens at %s each, after a prompt of %s tokens (%s)\n",
+    std::fprintf(stderr, "%s tokens at %.2f ms each, after a prompt of %s tokens (%s)\n",
                  FormatInteger(summary.generated_tokens()).c_str(),
-                 FormatDuration(summary.seconds_per_token()).c_str(),
-                 FormatInteger(summary.prompt_tokens()).c_str(),
+                 1e3 * summary.seconds_per_token(), FormatInteger(summary.prompt_tokens()).c_str(),
                  FormatDuration(summary.prompt_seconds()).c_str());
   }
   return kExitSuccess;

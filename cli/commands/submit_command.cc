@@ -43,17 +43,19 @@ absl::StatusOr<v1::CreateJobRequest> BuildRequest(const Flags& flags) {
   return request;
 }
 
-void PrintJob(const v1::Job& job, bool validate_only) {
+void PrintJob(const v1::Job& job, const Flags& flags) {
   const std::string size = fmt::format(
       "{} parameters, about {} of memory per rank", FormatInteger(job.parameter_count()),
       FormatBytes(static_cast<double>(job.memory_estimate_bytes())));
-  if (validate_only) {
+  if (flags.validate_only) {
     std::printf("The specification is valid: %s.\n", size.c_str());
     return;
   }
-  const std::string id = ResourceId(job.name());
   std::printf("%s\n", job.name().c_str());
-  std::fprintf(stderr, "%s. Watch it with 'wavefield watch %s'.\n", size.c_str(), id.c_str());
+  const std::string hint =
+      flags.watch ? ""
+                  : fmt::format(" Watch it with 'wavefield watch {}'.", ResourceId(job.name()));
+  std::fprintf(stderr, "%s.%s\n", size.c_str(), hint.c_str());
 }
 
 absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
@@ -62,7 +64,7 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   WF_ASSIGN_OR_RETURN(const v1::Job job, session.Call(&v1::JobService::Stub::CreateJob, request));
   const bool watch = flags.watch && !flags.validate_only;
   if (!flags.json) {
-    PrintJob(job, flags.validate_only);
+    PrintJob(job, flags);
     std::fflush(stdout);
   } else if (!watch) {
     std::printf("%s", ToJson(job, true).c_str());

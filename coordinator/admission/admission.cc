@@ -36,7 +36,10 @@ bool IsLabelText(const std::string& text) {
 class Admission {
  public:
   Admission(StoreReader& reader, const AdmissionFacts& facts, JobRecord& record)
-      : reader_(reader), facts_(facts), record_(record), spec_(*record.mutable_job()->mutable_spec()) {}
+      : reader_(reader),
+        facts_(facts),
+        record_(record),
+        spec_(*record.mutable_job()->mutable_spec()) {}
 
   absl::StatusOr<std::vector<FieldViolation>> Run() {
     CheckResources();
@@ -71,8 +74,9 @@ class Admission {
       for (const std::string& device : offered) {
         if (device != "cpu") others += ", " + device;
       }
-      Refuse("resources.device", fmt::format("is '{}', which is not offered by any worker; allowed: {}",
-                                             Shortened(resources.device(), 60), others));
+      Refuse("resources.device",
+             fmt::format("is '{}', which is not offered by any worker; allowed: {}",
+                         Shortened(resources.device(), 60), others));
     }
     int64_t slots = 0;
     for (const Worker& worker : facts_.workers) {
@@ -81,10 +85,11 @@ class Admission {
     const int64_t limit = slots > 0 ? slots : kMaxWorldSizeWithoutWorkers;
     const int64_t world_size = resources.world_size();
     if (world_size < 1 || (device_known && world_size > limit)) {
-      Refuse("resources.world_size",
-             fmt::format("is {}; allowed: 1 to {}{}", world_size, limit,
-                         slots > 0 ? fmt::format(" (the {} slots of all workers)", resources.device())
-                                   : ""));
+      Refuse(
+          "resources.world_size",
+          fmt::format(
+              "is {}; allowed: 1 to {}{}", world_size, limit,
+              slots > 0 ? fmt::format(" (the {} slots of all workers)", resources.device()) : ""));
     }
     if (resources.min_world_size() != 0) {
       Refuse("resources.min_world_size",
@@ -109,11 +114,11 @@ class Admission {
         names.push_back(known.dataset().name().substr(std::string("datasets/").size()));
       }
       const std::string nearest = SuggestNearest(id, names);
-      Refuse("dataset", fmt::format("'{}' does not exist; {}", Shortened(id, 80),
-                                    !nearest.empty() ? nearest
-                                    : names.empty()
-                                        ? "there is none yet: `wavefield data prepare` makes one"
-                                        : "`wavefield data list` shows those that do"));
+      Refuse("dataset",
+             fmt::format("'{}' does not exist; {}", Shortened(id, 80),
+                         !nearest.empty() ? nearest
+                         : names.empty()  ? "there is none yet: `wavefield data prepare` makes one"
+                                          : "`wavefield data list` shows those that do"));
       return absl::OkStatus();
     }
     WF_RETURN_IF_ERROR(record.status());
@@ -140,8 +145,9 @@ class Admission {
     } else if (!model.has_d_model()) {
       std::string names;
       for (const Preset& preset : Presets()) names += (names.empty() ? "" : ", ") + preset.name;
-      Refuse("model.preset", fmt::format("is not set; one of {}, or give the model's fields one by one",
-                                         Shortened(names, 300)));
+      Refuse("model.preset",
+             fmt::format("is not set; one of {}, or give the model's fields one by one",
+                         Shortened(names, 300)));
       return;
     }
     if (dataset_) base.vocab_size = PadVocabulary(dataset_->vocab_size());
@@ -149,8 +155,9 @@ class Admission {
     const auto wrong = Validate(config, "model.");
     violations_.insert(violations_.end(), wrong.begin(), wrong.end());
     if (dataset_ && config.vocab_size < dataset_->vocab_size()) {
-      Refuse("model.vocab_size", fmt::format("is {}; the dataset {} needs at least {}", config.vocab_size,
-                                             dataset_->name(), dataset_->vocab_size()));
+      Refuse("model.vocab_size",
+             fmt::format("is {}; the dataset {} needs at least {}", config.vocab_size,
+                         dataset_->name(), dataset_->vocab_size()));
     }
     if (wrong.empty()) {
       model_ = config;
@@ -182,7 +189,8 @@ class Admission {
     RestartPolicy& restart = *spec_.mutable_restart();
     if (!restart.has_max_restarts()) restart.set_max_restarts(3);
     if (restart.max_restarts() < 0 || restart.max_restarts() > 1000) {
-      Refuse("restart.max_restarts", fmt::format("is {}; allowed: 0 to 1000", restart.max_restarts()));
+      Refuse("restart.max_restarts",
+             fmt::format("is {}; allowed: 0 to 1000", restart.max_restarts()));
     }
     if (spec_.priority() < -1000 || spec_.priority() > 1000) {
       Refuse("priority", fmt::format("is {}; allowed: -1000 to 1000", spec_.priority()));
@@ -199,7 +207,8 @@ class Admission {
       }
     }
     if (!spec_.init_from().empty()) {
-      Refuse("init_from", "is reserved: starting from another job's weights is not supported; leave it out");
+      Refuse("init_from",
+             "is reserved: starting from another job's weights is not supported; leave it out");
     }
   }
 
@@ -211,18 +220,18 @@ class Admission {
       largest = std::max(largest, worker.memory_per_slot());
       threads = std::max<int64_t>(threads, worker.threads_per_slot());
     }
-    const MemoryEstimate estimate =
-        EstimateMemory(model_, training_.micro_batch_size, training_.sequence_length,
-                       static_cast<int>(threads));
+    const MemoryEstimate estimate = EstimateMemory(
+        model_, training_.micro_batch_size, training_.sequence_length, static_cast<int>(threads));
     record_.mutable_job()->set_memory_estimate_bytes(estimate.total());
     if (largest == 0 || estimate.total() <= largest) return;
     Refuse("training.micro_batch_size",
-           fmt::format("is {} at sequence_length {}: a rank needs about {:.2f} GiB ({:.2f} parameters, "
-                       "gradients and optimizer state, {:.2f} activations), and the largest slot has "
-                       "{:.2f} GiB; lower micro_batch_size or sequence_length, or take a smaller model",
-                       training_.micro_batch_size, training_.sequence_length, GiB(estimate.total()),
-                       GiB(estimate.parameters + estimate.gradients + estimate.optimizer),
-                       GiB(estimate.activations), GiB(largest)));
+           fmt::format(
+               "is {} at sequence_length {}: a rank needs about {:.2f} GiB ({:.2f} parameters, "
+               "gradients and optimizer state, {:.2f} activations), and the largest slot has "
+               "{:.2f} GiB; lower micro_batch_size or sequence_length, or take a smaller model",
+               training_.micro_batch_size, training_.sequence_length, GiB(estimate.total()),
+               GiB(estimate.parameters + estimate.gradients + estimate.optimizer),
+               GiB(estimate.activations), GiB(largest)));
   }
 
   StoreReader& reader_;
@@ -264,7 +273,8 @@ absl::Status ViolationsToStatus(const std::vector<FieldViolation>& violations) {
   return status;
 }
 
-absl::Status CheckDatasetFiles(const DatasetRecord& record, const std::filesystem::path& storage_root) {
+absl::Status CheckDatasetFiles(const DatasetRecord& record,
+                               const std::filesystem::path& storage_root) {
   const std::filesystem::path directory = storage_root / record.dataset().directory();
   for (const SourceFile& file : record.files()) {
     std::error_code error;
@@ -275,9 +285,9 @@ absl::Status CheckDatasetFiles(const DatasetRecord& record, const std::filesyste
                       (directory / file.path()).string(), error.message()));
     }
     if (static_cast<int64_t>(size) != file.bytes()) {
-      return absl::FailedPreconditionError(
-          fmt::format("'{}' was changed: its file {} has {} bytes, catalogued were {}; prepare it again",
-                      record.dataset().name(), (directory / file.path()).string(), size, file.bytes()));
+      return absl::FailedPreconditionError(fmt::format(
+          "'{}' was changed: its file {} has {} bytes, catalogued were {}; prepare it again",
+          record.dataset().name(), (directory / file.path()).string(), size, file.bytes()));
     }
   }
   return absl::OkStatus();

@@ -18,15 +18,17 @@ struct AdmissionFacts {
   std::filesystem::path storage_root;
 };
 
-// The job as it would be created: queued, every default filled in, its preset spelled out, its name set
-// if the request has one. INVALID_ARGUMENT with every violation as BadRequest details.
-absl::StatusOr<JobRecord> AdmitJob(const wavefield::v1::CreateJobRequest& request, StoreReader& reader,
-                                   const AdmissionFacts& facts, absl::Time now);
+// The job as it would be created: queued, every default filled in, its preset spelled out, its name
+// set if the request has one. INVALID_ARGUMENT with every violation as BadRequest details.
+absl::StatusOr<JobRecord> AdmitJob(const wavefield::v1::CreateJobRequest& request,
+                                   StoreReader& reader, const AdmissionFacts& facts,
+                                   absl::Time now);
 
 // All of them in one status; as many as fit the wire, the rest counted.
 absl::Status ViolationsToStatus(const std::vector<FieldViolation>& violations);
 
 // What is wrong with a dataset's files, or OK: present, with the sizes they were catalogued with.
-absl::Status CheckDatasetFiles(const DatasetRecord& record, const std::filesystem::path& storage_root);
+absl::Status CheckDatasetFiles(const DatasetRecord& record,
+                               const std::filesystem::path& storage_root);
 
 }  // namespace wavefield::coordinator

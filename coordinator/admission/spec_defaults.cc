@@ -80,7 +80,8 @@ ModelConfig ModelConfigOf(const ModelSpec& model, const ModelConfig& base) {
   if (model.has_damping()) config.damping = model.damping();
   if (model.has_deposit()) config.deposit = model.deposit();
   if (!model.attention_layers().empty()) {
-    config.attention_layers.assign(model.attention_layers().begin(), model.attention_layers().end());
+    config.attention_layers.assign(model.attention_layers().begin(),
+                                   model.attention_layers().end());
   }
   return config;
 }

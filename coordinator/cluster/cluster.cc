@@ -72,7 +72,8 @@ std::vector<Worker> Cluster::Workers() const {
     if (const absl::Duration age = leases_.SinceHeartbeat(id); age != absl::InfiniteDuration()) {
       const int64_t milliseconds = absl::ToInt64Milliseconds(age);
       worker.mutable_heartbeat_age()->set_seconds(milliseconds / 1000);
-      worker.mutable_heartbeat_age()->set_nanos(static_cast<int32_t>(milliseconds % 1000) * 1'000'000);
+      worker.mutable_heartbeat_age()->set_nanos(static_cast<int32_t>(milliseconds % 1000) *
+                                                1'000'000);
     }
   }
   return workers;
@@ -85,7 +86,8 @@ std::optional<std::string> Cluster::IncarnationOf(const std::string& worker) con
   return found->second.incarnation();
 }
 
-AssignmentList Cluster::AssignmentsFor(const std::string& worker, const std::string& incarnation) const {
+AssignmentList Cluster::AssignmentsFor(const std::string& worker,
+                                       const std::string& incarnation) const {
   std::lock_guard lock(mutex_);
   AssignmentList list;
   for (const auto& [id, record] : jobs_) {
@@ -115,7 +117,8 @@ AssignmentList Cluster::AssignmentsFor(const std::string& worker, const std::str
   }
   for (const auto& [task_id, inference] : inference_) {
     const InferenceSession& session = *inference.session;
-    if (inference.released || session.worker != worker || session.incarnation != incarnation) continue;
+    if (inference.released || session.worker != worker || session.incarnation != incarnation)
+      continue;
     Assignment& assignment = *list.add_assignments();
     assignment.set_task_id(task_id);
     assignment.set_slot(session.slot);
@@ -152,7 +155,8 @@ std::vector<SchedulerSnapshot::Host> Cluster::Hosts() const {
     for (int32_t slot = 0; slot < worker.slots(); ++slot) {
       SchedulerSnapshot::Slot& shown = host.slots.emplace_back();
       shown.index = slot;
-      if (held != holders.end() && held->second.contains(slot)) shown.holder = held->second.at(slot);
+      if (held != holders.end() && held->second.contains(slot))
+        shown.holder = held->second.at(slot);
     }
   }
   return hosts;
@@ -219,8 +223,9 @@ absl::StatusOr<std::shared_ptr<InferenceSession>> Cluster::StartInference(Infere
         if (holders.size() < 500) holders += fmt::format("; {} holds {}", holder, count);
       }
       return absl::ResourceExhaustedError(
-          total == 0 ? std::string("needs 1 slot, and no worker is ready")
-                     : fmt::format("needs 1 slot, 0 of {} free{}; try again later", total, holders));
+          total == 0
+              ? std::string("needs 1 slot, and no worker is ready")
+              : fmt::format("needs 1 slot, 0 of {} free{}; try again later", total, holders));
     }
     inference_[session->task_id] = {session, false};
   }

@@ -19,8 +19,8 @@ namespace wavefield::coordinator {
 // The name of the signal that wakes the control loop.
 inline constexpr char kControlSignal[] = "control";
 
-// The present, in memory: what the store says of live jobs, which workers there are, what runs in which
-// slot, and the assignments that follow from it. Thread-safe.
+// The present, in memory: what the store says of live jobs, which workers there are, what runs in
+// which slot, and the assignments that follow from it. Thread-safe.
 class Cluster {
  public:
   explicit Cluster(LeaseTable& leases) : leases_(leases) {}
@@ -48,12 +48,13 @@ class Cluster {
   void Unreserve(const SchedulerPlan::Start& start);
 
   // Takes a free slot; RESOURCE_EXHAUSTED with the numbers when there is none.
-  absl::StatusOr<std::shared_ptr<InferenceSession>> StartInference(wavefield::v1::InferenceTask task);
+  absl::StatusOr<std::shared_ptr<InferenceSession>> StartInference(
+      wavefield::v1::InferenceTask task);
   // The caller is done with it: its process is ended, and its slot is free once that is known.
   void ReleaseInference(const std::shared_ptr<InferenceSession>& session);
   void InferenceEvent(const std::string& worker, const wavefield::v1::WorkerEvent& event);
-  // Inference on this worker is over; of all incarnations but `spared` unless that is empty. `running`:
-  // with it, those in the list go on.
+  // Inference on this worker is over; of all incarnations but `spared` unless that is empty.
+  // `running`: with it, those in the list go on.
   void EndInferenceOn(const std::string& worker, const std::string& spared,
                       const std::set<std::string>* running, const std::string& why);
 

@@ -18,10 +18,10 @@ void InferenceSession::Take(const wavefield::v1::WorkerEvent& event) {
       started_ = true;
     } else if (event.has_exited()) {
       const auto& exited = event.exited();
-      std::string message = fmt::format(
-          "{} on workers/{} ended with {} {} before it was done", Describe(), worker,
-          exited.has_signal() ? "signal" : "exit code",
-          exited.has_signal() ? exited.signal() : exited.code());
+      std::string message =
+          fmt::format("{} on workers/{} ended with {} {} before it was done", Describe(), worker,
+                      exited.has_signal() ? "signal" : "exit code",
+                      exited.has_signal() ? exited.signal() : exited.code());
       if (!fatal_.empty()) {
         message += ": " + fatal_;
       } else if (!exited.last_lines().empty()) {
@@ -33,8 +33,8 @@ void InferenceSession::Take(const wavefield::v1::WorkerEvent& event) {
       fatal_ = Shortened(event.trainer().fatal(), 1000);
     } else if (event.trainer().has_output() && !end_) {
       if (outputs_.size() >= kMaxWaitingOutputs) {
-        EndLocked(absl::ResourceExhaustedError(
-            fmt::format("{} outputs wait for a client that does not read them", kMaxWaitingOutputs)));
+        EndLocked(absl::ResourceExhaustedError(fmt::format(
+            "{} outputs wait for a client that does not read them", kMaxWaitingOutputs)));
       } else {
         outputs_.push_back(event.trainer().output());
         if (event.trainer().output().done()) {

@@ -12,8 +12,8 @@
 
 namespace wavefield::coordinator {
 
-// One evaluation or generation on a worker's slot: what its process says, for the call that waits for it.
-// Thread-safe.
+// One evaluation or generation on a worker's slot: what its process says, for the call that waits
+// for it. Thread-safe.
 class InferenceSession {
  public:
   // Unchanging.

@@ -20,7 +20,8 @@ void LogFailure(const char* what, const absl::Status& status) {
 
 }  // namespace
 
-void ControlLoop::Run(const std::function<bool()>& stopped, const std::function<void()>& after_tick) {
+void ControlLoop::Run(const std::function<bool()>& stopped,
+                      const std::function<void()>& after_tick) {
   const auto signal = cluster_.signals().Get(kControlSignal);
   while (!stopped()) {
     const uint64_t seen = signal->version();
@@ -68,9 +69,8 @@ void ControlLoop::ScheduleJobs() {
            record->job().state_message() == wait.message;
   });
   if (plan.starts.empty() && plan.waits.empty()) return;
-  LogFailure("cannot carry out a plan", store_.Write([&](Transaction& transaction) {
-    return ApplyPlan(transaction, plan);
-  }));
+  LogFailure("cannot carry out a plan",
+             store_.Write([&](Transaction& transaction) { return ApplyPlan(transaction, plan); }));
   for (const auto& start : plan.starts) {
     spdlog::info("jobs/{} starts on {} slots", start.job, start.ranks.size());
     cluster_.Unreserve(start);
@@ -117,11 +117,13 @@ void ControlLoop::EndJobsThatDoNotStop() {
       return transaction.PutJob(current);
     }));
   }
-  std::erase_if(stopping_since_, [&](const auto& entry) { return !stopping.contains(entry.first); });
+  std::erase_if(stopping_since_,
+                [&](const auto& entry) { return !stopping.contains(entry.first); });
 }
 
-// A task that was withdrawn before its worker ever saw it has no end to be reported. Its worker has taken
-// note of the withdrawal, and has nothing left to say, once two more heartbeats came without events waiting.
+// A task that was withdrawn before its worker ever saw it has no end to be reported. Its worker has
+// taken note of the withdrawal, and has nothing left to say, once two more heartbeats came without
+// events waiting.
 void ControlLoop::FreeAbandonedSlots() {
   std::map<std::string, int64_t> still_unstarted;
   for (const Cluster::Unstarted& task : cluster_.UnwantedUnstartedTasks()) {

@@ -14,8 +14,8 @@ namespace wavefield::coordinator {
 // A job that was asked to stop and has not after so long is ended by force.
 inline constexpr absl::Duration kStopGrace = absl::Seconds(60);
 
-// What the coordinator does by itself: notices lost workers, starts queued jobs, ends those that do not
-// stop, and removes what retention dropped. One thread calls Run() or Tick().
+// What the coordinator does by itself: notices lost workers, starts queued jobs, ends those that do
+// not stop, and removes what retention dropped. One thread calls Run() or Tick().
 class ControlLoop {
  public:
   ControlLoop(Store& store, Cluster& cluster, LeaseTable& leases, const Clock& clock,
@@ -26,7 +26,8 @@ class ControlLoop {
         clock_(clock),
         storage_root_(std::move(storage_root)) {}
 
-  // Ticks at every change, and at least every 200 ms, until `stopped`. `after_tick` runs after each.
+  // Ticks at every change, and at least every 200 ms, until `stopped`. `after_tick` runs after
+  // each.
   void Run(const std::function<bool()>& stopped, const std::function<void()>& after_tick);
   void Tick();
 
@@ -43,9 +44,9 @@ class ControlLoop {
   LeaseTable& leases_;
   const Clock& clock_;
   const std::filesystem::path storage_root_;
-  std::map<std::string, absl::Duration> stopping_since_;       // job → monotonic
-  std::map<std::string, int64_t> unstarted_since_;             // task → its worker's heartbeats then
-  absl::Duration next_removal_;  // monotonic
+  std::map<std::string, absl::Duration> stopping_since_;  // job → monotonic
+  std::map<std::string, int64_t> unstarted_since_;        // task → its worker's heartbeats then
+  absl::Duration next_removal_;                           // monotonic
 };
 
 }  // namespace wavefield::coordinator

@@ -41,8 +41,8 @@ absl::Status CheckDatasetConfig(const wavefield::v1::CreateDatasetConfig& config
   }
   const auto& options = config.options();
   if (options.has_tokenizer() && options.tokenizer() != "bpe" && options.tokenizer() != "bytes") {
-    refuse("options.tokenizer", fmt::format("is '{}'; allowed: 'bpe', 'bytes'",
-                                            Shortened(options.tokenizer(), 40)));
+    refuse("options.tokenizer",
+           fmt::format("is '{}'; allowed: 'bpe', 'bytes'", Shortened(options.tokenizer(), 40)));
   }
   if (options.has_vocab_size() &&
       (options.vocab_size() < kMinVocabulary || options.vocab_size() > kMaxVocabulary)) {
@@ -59,7 +59,8 @@ absl::Status CheckDatasetConfig(const wavefield::v1::CreateDatasetConfig& config
     refuse("options.document_separator", "has more than 256 bytes");
   }
   if (config.sources().empty() || config.sources_size() > kMaxSources) {
-    refuse("sources", fmt::format("has {} files; allowed: 1 to {}", config.sources_size(), kMaxSources));
+    refuse("sources",
+           fmt::format("has {} files; allowed: 1 to {}", config.sources_size(), kMaxSources));
   }
   std::set<std::string> paths;
   int64_t bytes = 0;
@@ -69,7 +70,8 @@ absl::Status CheckDatasetConfig(const wavefield::v1::CreateDatasetConfig& config
     if (!IsSafeRelativePath(source.path())) {
       refuse("sources.path", fmt::format("is '{}'; allowed: a relative path without '..'", path));
     } else if (!HasKnownExtension(source.path())) {
-      refuse("sources.path", fmt::format("is '{}'; allowed: .txt and .jsonl, also with .gz or .dz", path));
+      refuse("sources.path",
+             fmt::format("is '{}'; allowed: .txt and .jsonl, also with .gz or .dz", path));
     } else if (!paths.insert(source.path()).second) {
       refuse("sources.path", fmt::format("has '{}' twice", path));
     }
@@ -80,7 +82,8 @@ absl::Status CheckDatasetConfig(const wavefield::v1::CreateDatasetConfig& config
       bytes += source.bytes();
     }
     if (!IsDigest(source.sha256())) {
-      refuse("sources.sha256", fmt::format("of '{}' is not 64 hexadecimal digits in lower case", path));
+      refuse("sources.sha256",
+             fmt::format("of '{}' is not 64 hexadecimal digits in lower case", path));
     }
   }
   if (violations.empty() && (bytes == 0 || bytes > kMaxSourceBytes)) {

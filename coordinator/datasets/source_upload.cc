@@ -26,9 +26,9 @@ absl::Status SourceUpload::Begin() {
   std::error_code error;
   const auto space = std::filesystem::space(directory_, error);
   if (!error && space.available < static_cast<uintmax_t>(total_)) {
-    return absl::ResourceExhaustedError(
-        fmt::format("the text has {} bytes, and the coordinator's storage has {} left; free some space",
-                    total_, space.available));
+    return absl::ResourceExhaustedError(fmt::format(
+        "the text has {} bytes, and the coordinator's storage has {} left; free some space", total_,
+        space.available));
   }
   WF_RETURN_IF_ERROR(OpenCurrent());
   return FinishWholeFiles();
@@ -49,10 +49,10 @@ absl::Status SourceUpload::FinishWholeFiles() {
   while (!complete() && file_bytes_ == config_.sources(current_).bytes()) {
     const auto& source = config_.sources(current_);
     if (digest_.HexDigest() != source.sha256()) {
-      return absl::InvalidArgumentError(
-          fmt::format("the file '{}' arrived with another SHA-256 than announced: it was changed while it "
-                      "was read, or damaged on its way; send it again",
-                      source.path()));
+      return absl::InvalidArgumentError(fmt::format(
+          "the file '{}' arrived with another SHA-256 than announced: it was changed while it "
+          "was read, or damaged on its way; send it again",
+          source.path()));
     }
     file_.Close();
     ++current_;
@@ -66,8 +66,8 @@ absl::Status SourceUpload::Add(const std::string& chunk) {
   if (complete()) return absl::InvalidArgumentError("more bytes arrived than were announced");
   const auto& source = config_.sources(current_);
   if (static_cast<int64_t>(chunk.size()) > source.bytes() - file_bytes_) {
-    return absl::InvalidArgumentError(fmt::format("the file '{}' has more than the announced {} bytes",
-                                                  source.path(), source.bytes()));
+    return absl::InvalidArgumentError(fmt::format(
+        "the file '{}' has more than the announced {} bytes", source.path(), source.bytes()));
   }
   for (size_t done = 0; done < chunk.size();) {
     const ssize_t count = ::write(file_.get(), chunk.data() + done, chunk.size() - done);

@@ -10,8 +10,8 @@
 
 namespace wavefield::coordinator {
 
-// Writes streamed source files below a directory of its own, checking sizes and digests as they come.
-// The directory is removed on destruction. Not thread-safe.
+// Writes streamed source files below a directory of its own, checking sizes and digests as they
+// come. The directory is removed on destruction. Not thread-safe.
 class SourceUpload {
  public:
   // `config` was checked and outlives this.

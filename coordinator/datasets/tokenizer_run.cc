@@ -26,7 +26,8 @@ constexpr size_t kMaxLineBytes = 1 << 20;
 constexpr int kPollMilliseconds = 500;
 constexpr int kMaxWarnings = 20;
 
-std::vector<std::string> Command(const std::filesystem::path& program, const std::filesystem::path& input,
+std::vector<std::string> Command(const std::filesystem::path& program,
+                                 const std::filesystem::path& input,
                                  const std::filesystem::path& output,
                                  const wavefield::v1::CreateDatasetConfig& config) {
   const auto& options = config.options();
@@ -37,7 +38,8 @@ std::vector<std::string> Command(const std::filesystem::path& program, const std
                                       "--output=" + output.string(),
                                       "--name=" + config.dataset_id()};
   if (options.has_tokenizer()) command.push_back("--tokenizer=" + options.tokenizer());
-  if (options.has_vocab_size()) command.push_back(fmt::format("--vocab-size={}", options.vocab_size()));
+  if (options.has_vocab_size())
+    command.push_back(fmt::format("--vocab-size={}", options.vocab_size()));
   if (options.has_field()) command.push_back("--field=" + options.field());
   if (options.has_validation_fraction()) {
     command.push_back(fmt::format("--validation-fraction={}", options.validation_fraction()));
@@ -125,7 +127,8 @@ absl::StatusOr<Dataset> RunTokenizer(const std::filesystem::path& program,
         });
         buffer.erase(0, end + 1);
       }
-      if (buffer.size() > kMaxLineBytes) return absl::InternalError("the tokenizer wrote an endless line");
+      if (buffer.size() > kMaxLineBytes)
+        return absl::InternalError("the tokenizer wrote an endless line");
     } else if (errno != EINTR) {
       return ErrnoToStatus(errno, "cannot wait for the tokenizer");
     }
@@ -137,13 +140,15 @@ absl::StatusOr<Dataset> RunTokenizer(const std::filesystem::path& program,
   const auto exit = process.Wait(absl::Seconds(30));
   if (!lines.error.empty()) return absl::InvalidArgumentError(lines.error);
   if (!exit || exit->code != 0) {
-    return absl::InternalError("the tokenizer ended with " + (exit ? exit->ToString() : "nothing at all"));
+    return absl::InternalError("the tokenizer ended with " +
+                               (exit ? exit->ToString() : "nothing at all"));
   }
   if (!lines.summary) return absl::InternalError("the tokenizer did not say what it made");
   try {
     return DatasetOf(*lines.summary);
   } catch (const json::exception& error) {
-    return absl::InternalError(fmt::format("the tokenizer's summary is incomplete: {}", error.what()));
+    return absl::InternalError(
+        fmt::format("the tokenizer's summary is incomplete: {}", error.what()));
   }
 }
 
@@ -152,8 +157,8 @@ absl::StatusOr<DatasetRecord> CatalogueDataset(const Dataset& dataset,
   DatasetRecord record;
   *record.mutable_dataset() = dataset;
   std::error_code error;
-  for (std::filesystem::recursive_directory_iterator entry(directory, error), end; !error && entry != end;
-       entry.increment(error)) {
+  for (std::filesystem::recursive_directory_iterator entry(directory, error), end;
+       !error && entry != end; entry.increment(error)) {
     if (!entry->is_regular_file(error)) continue;
     auto& file = *record.add_files();
     file.set_path(entry->path().lexically_relative(directory).string());

@@ -54,22 +54,25 @@ absl::StatusOr<Checkpoint> CheckpointFromReport(const JobRecord& record,
                                                 const wavefield::v1::CheckpointSaved& saved,
                                                 absl::Time now) {
   const std::string& directory = saved.directory();
-  if (!IsSafeRelativePath(directory) || directory.rfind(record.checkpoint_directory() + "/", 0) != 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("the checkpoint '{}' was not catalogued: it is not below the job's directory {}",
-                    directory, record.checkpoint_directory()));
+  if (!IsSafeRelativePath(directory) ||
+      directory.rfind(record.checkpoint_directory() + "/", 0) != 0) {
+    return absl::InvalidArgumentError(fmt::format(
+        "the checkpoint '{}' was not catalogued: it is not below the job's directory {}", directory,
+        record.checkpoint_directory()));
   }
   const nlohmann::json manifest = nlohmann::json::parse(saved.manifest(), nullptr, false);
   if (!manifest.is_object()) return BadManifest(directory, "is not a JSON object");
   const auto files = manifest.find("files");
-  if (files == manifest.end() || !files->is_array() || files->empty() || files->size() > kMaxFiles) {
+  if (files == manifest.end() || !files->is_array() || files->empty() ||
+      files->size() > kMaxFiles) {
     return BadManifest(directory, fmt::format("needs 'files', 1 to {} of them", kMaxFiles));
   }
   Checkpoint checkpoint;
   int64_t bytes = 0;
   for (const auto& entry : *files) {
     const std::string name = entry.is_object() ? TextAt(entry, "name") : std::string();
-    if (!IsSafeRelativePath(name)) return BadManifest(directory, "has a file without a proper name");
+    if (!IsSafeRelativePath(name))
+      return BadManifest(directory, "has a file without a proper name");
     CheckpointFile& file = *checkpoint.add_files();
     file.set_path(name);
     file.set_bytes(static_cast<int64_t>(NumberAt(entry, "bytes")));
@@ -93,7 +96,8 @@ absl::StatusOr<Checkpoint> CheckpointFromReport(const JobRecord& record,
   checkpoint.set_total_tokens(job.last_step().total_tokens());
   checkpoint.set_loss(job.last_step().loss());
   checkpoint.set_evaluation_loss(job.last_evaluation().loss());
-  if (const auto metrics = manifest.find("metrics"); metrics != manifest.end() && metrics->is_object()) {
+  if (const auto metrics = manifest.find("metrics");
+      metrics != manifest.end() && metrics->is_object()) {
     if (metrics->contains("loss")) checkpoint.set_loss(NumberAt(*metrics, "loss"));
     if (metrics->contains("evaluation_loss")) {
       checkpoint.set_evaluation_loss(NumberAt(*metrics, "evaluation_loss"));
@@ -105,7 +109,8 @@ absl::StatusOr<Checkpoint> CheckpointFromReport(const JobRecord& record,
   return checkpoint;
 }
 
-absl::Status CommitCheckpoint(Transaction& transaction, JobRecord& record, const Checkpoint& checkpoint) {
+absl::Status CommitCheckpoint(Transaction& transaction, JobRecord& record,
+                              const Checkpoint& checkpoint) {
   const std::string id = JobId(record);
   WF_ASSIGN_OR_RETURN(auto older, transaction.ListCheckpoints(id, INT64_MAX, kMaxCheckpointsOfJob));
   Checkpoint committed = checkpoint;
@@ -134,10 +139,12 @@ absl::Status CommitCheckpoint(Transaction& transaction, JobRecord& record, const
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::string>> ResumeCandidates(StoreReader& reader, const std::string& job) {
+absl::StatusOr<std::vector<std::string>> ResumeCandidates(StoreReader& reader,
+                                                          const std::string& job) {
   WF_ASSIGN_OR_RETURN(auto checkpoints, reader.ListCheckpoints(job, INT64_MAX, 100));
   std::vector<std::string> directories;
-  for (const auto& [revision, checkpoint] : checkpoints) directories.push_back(checkpoint.directory());
+  for (const auto& [revision, checkpoint] : checkpoints)
+    directories.push_back(checkpoint.directory());
   return directories;
 }
 
@@ -145,10 +152,10 @@ absl::StatusOr<Checkpoint> ResolveCheckpoint(StoreReader& reader, const std::str
   const std::string middle = "/checkpoints/";
   const size_t at = name.find(middle);
   if (name.rfind("jobs/", 0) != 0 || at == std::string::npos || at + middle.size() == name.size()) {
-    return absl::InvalidArgumentError(
-        fmt::format("'{}' is not the name of a checkpoint: jobs/JOB/checkpoints/STEP, …/STEP-EPOCH or "
-                    "…/latest",
-                    name));
+    return absl::InvalidArgumentError(fmt::format(
+        "'{}' is not the name of a checkpoint: jobs/JOB/checkpoints/STEP, …/STEP-EPOCH or "
+        "…/latest",
+        name));
   }
   const std::string job = name.substr(5, at - 5);
   const std::string reference = name.substr(at + middle.size());

@@ -19,8 +19,9 @@ struct EventOutcome {
   std::vector<std::string> non_finite_steps;
 };
 
-// Takes a worker's report into the store: each event once, in order. FAILED_PRECONDITION when sequence
-// numbers are missing. Events of an epoch that is over change nothing but the bookkeeping of slots.
+// Takes a worker's report into the store: each event once, in order. FAILED_PRECONDITION when
+// sequence numbers are missing. Events of an epoch that is over change nothing but the bookkeeping
+// of slots.
 absl::StatusOr<EventOutcome> ApplyEvents(Transaction& transaction, const std::string& worker,
                                          const std::string& incarnation,
                                          const wavefield::v1::ReportEventsRequest& request,

@@ -53,7 +53,8 @@ void FailAttempt(JobRecord& record, JobReason reason, const std::string& cause, 
   if (job.restarts() >= allowed) {
     const bool exhausted = allowed > 0;
     End(record, JOB_STATE_FAILED, exhausted ? JOB_REASON_RESTARTS_EXHAUSTED : reason,
-        exhausted ? fmt::format("{} (after {} of {} restarts)", cause, job.restarts(), allowed) : cause,
+        exhausted ? fmt::format("{} (after {} of {} restarts)", cause, job.restarts(), allowed)
+                  : cause,
         now);
     return;
   }
@@ -78,8 +79,8 @@ void CompleteAttempt(JobRecord& record, absl::Time now) {
   const Job& job = record.job();
   const std::string at = fmt::format("at step {}", job.last_step().step());
   if (!record.finished()) {
-    FailAttempt(record, JOB_REASON_RANK_ERROR, "all ranks exited with code 0 before training was done",
-                now);
+    FailAttempt(record, JOB_REASON_RANK_ERROR,
+                "all ranks exited with code 0 before training was done", now);
   } else if (!record.stopped()) {
     End(record, JOB_STATE_SUCCEEDED, JOB_REASON_BUDGET_REACHED, "the budget is used up " + at, now);
   } else if (record.cancel_requested()) {
@@ -90,11 +91,12 @@ void CompleteAttempt(JobRecord& record, absl::Time now) {
 }
 
 std::string DescribeExit(const TaskRecord& task, const TaskExited& exited) {
-  std::string text = fmt::format("rank {} on workers/{} ended with {}", task.rank(), task.worker(),
-                                 task.ending());
+  std::string text =
+      fmt::format("rank {} on workers/{} ended with {}", task.rank(), task.worker(), task.ending());
   if (!task.fatal().empty()) text += ": " + task.fatal();
   if (!exited.last_lines().empty()) text += "; last lines of its log:";
-  for (int i = std::max(0, exited.last_lines_size() - kMaxLogLines); i < exited.last_lines_size(); ++i) {
+  for (int i = std::max(0, exited.last_lines_size() - kMaxLogLines); i < exited.last_lines_size();
+       ++i) {
     text += "\n  " + Shortened(exited.last_lines(i), 200);
   }
   return text;
@@ -124,8 +126,8 @@ void StartAttempt(JobRecord& record, const std::vector<Placement>& placements,
   job.set_attempt(job.attempt() + 1);
   job.set_state(JOB_STATE_STARTING);
   job.set_reason(JOB_REASON_UNSPECIFIED);
-  job.set_state_message(fmt::format("starts {} rank{}", placements.size(),
-                                    placements.size() == 1 ? "" : "s"));
+  job.set_state_message(
+      fmt::format("starts {} rank{}", placements.size(), placements.size() == 1 ? "" : "s"));
   job.clear_placements();
   record.clear_tasks();
   for (size_t i = 0; i < placements.size(); ++i) {
@@ -165,7 +167,8 @@ void OnTaskStarted(JobRecord& record, const std::string& task_id, int pid) {
   }
 }
 
-void OnTrainingStarted(JobRecord& record, const wavefield::v1::TrainingStarted& started, absl::Time now) {
+void OnTrainingStarted(JobRecord& record, const wavefield::v1::TrainingStarted& started,
+                       absl::Time now) {
   Job& job = *record.mutable_job();
   if (record.training_started()) return;
   record.set_training_started(true);
@@ -173,9 +176,10 @@ void OnTrainingStarted(JobRecord& record, const wavefield::v1::TrainingStarted& 
   record.set_fingerprint(started.fingerprint());
   if (!job.has_start_time()) *job.mutable_start_time() = ToTimestamp(now);
   if (!started.resumed_from().empty() && !started.exact()) {
-    AddWarning(record, fmt::format("attempt {} resumed on other hardware or libraries: the same data, but "
-                                   "not the same bits",
-                                   job.attempt()));
+    AddWarning(record,
+               fmt::format("attempt {} resumed on other hardware or libraries: the same data, but "
+                           "not the same bits",
+                           job.attempt()));
   }
   if (job.state() != JOB_STATE_STARTING) return;
   job.set_state(JOB_STATE_RUNNING);
@@ -189,8 +193,8 @@ void OnTrainingFinished(JobRecord& record, const wavefield::v1::TrainingFinished
   record.set_stopped(finished.stopped());
 }
 
-void OnTaskExited(JobRecord& record, const std::string& task_id, const wavefield::v1::TaskExited& exited,
-                absl::Time now) {
+void OnTaskExited(JobRecord& record, const std::string& task_id,
+                  const wavefield::v1::TaskExited& exited, absl::Time now) {
   TaskRecord* task = FindTask(record, task_id);
   if (task == nullptr) return;
   task->set_ended(true);
@@ -208,8 +212,8 @@ void OnTaskExited(JobRecord& record, const std::string& task_id, const wavefield
   }
 }
 
-bool OnWorkerGone(JobRecord& record, const std::string& worker, const std::string& spared_incarnation,
-                const std::string& why, absl::Time now) {
+bool OnWorkerGone(JobRecord& record, const std::string& worker,
+                  const std::string& spared_incarnation, const std::string& why, absl::Time now) {
   bool any = false;
   std::string cause;
   for (TaskRecord& task : *record.mutable_tasks()) {
@@ -239,11 +243,12 @@ void OnTaskVanished(JobRecord& record, const std::string& task_id, absl::Time no
     Prune(record);
     return;
   }
-  FailAttempt(record, JOB_REASON_RANK_DIED,
-              fmt::format("rank {} on workers/{} is gone: its worker no longer runs it and did not see "
-                          "how it ended",
-                          task->rank(), task->worker()),
-              now);
+  FailAttempt(
+      record, JOB_REASON_RANK_DIED,
+      fmt::format("rank {} on workers/{} is gone: its worker no longer runs it and did not see "
+                  "how it ended",
+                  task->rank(), task->worker()),
+      now);
 }
 
 void RequestCancel(JobRecord& record, absl::Time now) {
@@ -251,7 +256,8 @@ void RequestCancel(JobRecord& record, absl::Time now) {
   if (HasEnded(job.state()) || record.cancel_requested()) return;
   record.set_cancel_requested(true);
   if (job.state() == JOB_STATE_QUEUED) {
-    End(record, JOB_STATE_CANCELLED, JOB_REASON_CANCELLED_BY_USER, "cancelled while it waited", now);
+    End(record, JOB_STATE_CANCELLED, JOB_REASON_CANCELLED_BY_USER, "cancelled while it waited",
+        now);
     return;
   }
   job.set_state(JOB_STATE_STOPPING);

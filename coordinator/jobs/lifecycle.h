@@ -15,9 +15,9 @@ namespace wavefield::coordinator {
 //     ↑          └─────────┴→ attempt failed → QUEUED (restarts left) or FAILED
 //   any of them, on request → STOPPING → CANCELLED
 //
-// An attempt has an epoch; what ends it raises the epoch, which takes its assignments off all workers'
-// lists at once and fences off what its ranks still say. Tasks of older epochs stay in the record until
-// they ended: they hold their slots. Pure functions of their arguments.
+// An attempt has an epoch; what ends it raises the epoch, which takes its assignments off all
+// workers' lists at once and fences off what its ranks still say. Tasks of older epochs stay in the
+// record until they ended: they hold their slots. Pure functions of their arguments.
 
 // Where one rank goes; ranks in order.
 struct Placement {
@@ -37,17 +37,18 @@ TaskRecord* FindLiveTask(JobRecord& record, const std::string& task_id);
 
 void OnTaskStarted(JobRecord& record, const std::string& task_id, int pid);
 // The rank of `task_id` began to train. REQUIRES a live task, as the next ones do.
-void OnTrainingStarted(JobRecord& record, const wavefield::v1::TrainingStarted& started, absl::Time now);
+void OnTrainingStarted(JobRecord& record, const wavefield::v1::TrainingStarted& started,
+                       absl::Time now);
 void OnTrainingFinished(JobRecord& record, const wavefield::v1::TrainingFinished& finished);
 
-// A task of any epoch is gone; a live one that ended badly fails the attempt, the last good end of a
-// finished job ends it.
-void OnTaskExited(JobRecord& record, const std::string& task_id, const wavefield::v1::TaskExited& exited,
-                absl::Time now);
+// A task of any epoch is gone; a live one that ended badly fails the attempt, the last good end of
+// a finished job ends it.
+void OnTaskExited(JobRecord& record, const std::string& task_id,
+                  const wavefield::v1::TaskExited& exited, absl::Time now);
 // All tasks on the worker are gone; on incarnations other than `spared` only if that is not empty.
 // True if there were any.
-bool OnWorkerGone(JobRecord& record, const std::string& worker, const std::string& spared_incarnation,
-                const std::string& why, absl::Time now);
+bool OnWorkerGone(JobRecord& record, const std::string& worker,
+                  const std::string& spared_incarnation, const std::string& why, absl::Time now);
 // One task that nobody knows of any more.
 void OnTaskVanished(JobRecord& record, const std::string& task_id, absl::Time now);
 

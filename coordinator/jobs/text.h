@@ -4,7 +4,8 @@
 
 namespace wavefield::coordinator {
 
-// At most `limit` bytes of `text`, cut between UTF-8 characters, with "…" where something was cut off.
+// At most `limit` bytes of `text`, cut between UTF-8 characters, with "…" where something was cut
+// off.
 inline std::string Shortened(const std::string& text, size_t limit) {
   if (text.size() <= limit) return text;
   size_t end = limit;

@@ -19,8 +19,7 @@ absl::Status LeaseTable::Renew(const std::string& worker, const std::string& inc
   std::lock_guard lock(mutex_);
   const auto lease = leases_.find(worker);
   if (lease == leases_.end() || !lease->second.registered ||
-      lease->second.incarnation != incarnation ||
-      HasExpired(lease->second, clock_.Monotonic())) {
+      lease->second.incarnation != incarnation || HasExpired(lease->second, clock_.Monotonic())) {
     return absl::NotFoundError(
         fmt::format("workers/{} is not registered with this incarnation: register again", worker));
   }
@@ -34,8 +33,7 @@ bool LeaseTable::IsLive(const std::string& worker, const std::string& incarnatio
   std::lock_guard lock(mutex_);
   const auto lease = leases_.find(worker);
   return lease != leases_.end() && lease->second.registered &&
-         lease->second.incarnation == incarnation &&
-         !HasExpired(lease->second, clock_.Monotonic());
+         lease->second.incarnation == incarnation && !HasExpired(lease->second, clock_.Monotonic());
 }
 
 std::optional<LeaseTable::Heartbeats> LeaseTable::Get(const std::string& worker,
@@ -52,7 +50,8 @@ std::optional<LeaseTable::Heartbeats> LeaseTable::Get(const std::string& worker,
 absl::Duration LeaseTable::SinceHeartbeat(const std::string& worker) const {
   std::lock_guard lock(mutex_);
   const auto lease = leases_.find(worker);
-  return lease == leases_.end() ? absl::InfiniteDuration() : clock_.Monotonic() - lease->second.heard;
+  return lease == leases_.end() ? absl::InfiniteDuration()
+                                : clock_.Monotonic() - lease->second.heard;
 }
 
 std::vector<LeaseTable::Expired> LeaseTable::TakeExpired() {

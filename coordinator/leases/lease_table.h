@@ -16,8 +16,9 @@ namespace wavefield::coordinator {
 // Reconnecting and registering again takes longer than a heartbeat.
 inline constexpr int kReattachLeases = 3;
 
-// Which worker processes are alive, by this host's monotonic clock at the receipt of their heartbeats.
-// Has a lock of its own that is never held for long: heartbeats wait for nobody. Thread-safe.
+// Which worker processes are alive, by this host's monotonic clock at the receipt of their
+// heartbeats. Has a lock of its own that is never held for long: heartbeats wait for nobody.
+// Thread-safe.
 class LeaseTable {
  public:
   struct Heartbeats {
@@ -34,11 +35,12 @@ class LeaseTable {
 
   // A worker registered; replaces its lease before.
   void Grant(const std::string& worker, const std::string& incarnation);
-  // A worker known from before a restart of the coordinator: it has kReattachLeases leases of time to
-  // register again.
+  // A worker known from before a restart of the coordinator: it has kReattachLeases leases of time
+  // to register again.
   void Expect(const std::string& worker, const std::string& incarnation);
   // NOT_FOUND when the worker must register (again).
-  absl::Status Renew(const std::string& worker, const std::string& incarnation, int64_t spool_depth);
+  absl::Status Renew(const std::string& worker, const std::string& incarnation,
+                     int64_t spool_depth);
   // Registered, and its lease has not run out.
   bool IsLive(const std::string& worker, const std::string& incarnation) const;
   std::optional<Heartbeats> Get(const std::string& worker, const std::string& incarnation) const;

@@ -7,13 +7,13 @@ namespace wavefield::coordinator {
 namespace {
 
 template <typename Builder>
-auto& Add(const Builder& builder, prometheus::Registry& registry, const char* name, const char* help) {
+auto& Add(const Builder& builder, prometheus::Registry& registry, const char* name,
+          const char* help) {
   return Builder(builder).Name(name).Help(help).Register(registry);
 }
 
-const prometheus::Histogram::BucketBoundaries kLatencyBuckets = {0.0005, 0.001, 0.0025, 0.005, 0.01,
-                                                                 0.025,  0.05,  0.1,    0.25,  0.5,
-                                                                 1,      2.5,   5,      10,    30};
+const prometheus::Histogram::BucketBoundaries kLatencyBuckets = {
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
 
 }  // namespace
 

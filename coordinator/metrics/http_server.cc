@@ -2,8 +2,15 @@
 
 #include <civetweb.h>
 #include <fmt/format.h>
+#include <netdb.h>
+#include <sys/socket.h>
 
 #include <array>
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "core/base/file.h"
 
 namespace wavefield::coordinator {
 namespace {
@@ -13,14 +20,28 @@ int Answer(mg_connection* connection, int code, const char* reason, const char* 
   const mg_request_info* request = mg_get_request_info(connection);
   const std::string method = request->request_method;
   if (method != "GET" && method != "HEAD") {
-    mg_printf(connection, "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nContent-Length: 0\r\n\r\n");
+    mg_printf(connection,
+              "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nContent-Length: 0\r\n\r\n");
     return 405;
   }
   mg_printf(connection,
-            "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n\r\n",
+            "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: "
+            "no-store\r\n\r\n",
             code, reason, type, body.size());
   if (method == "GET") mg_write(connection, body.data(), body.size());
   return code;
+}
+
+// Begins a connection and leaves again.
+void Knock(const std::string& host, int port) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) return;
+  const FileDescriptor fd(
+      ::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  [[maybe_unused]] const int pending = ::connect(fd.get(), found->ai_addr, found->ai_addrlen);
+  ::freeaddrinfo(found);
 }
 
 }  // namespace
@@ -37,23 +58,32 @@ int HttpServer::HandleHealth(mg_connection* connection, void* server) {
                 std::string(health.message()) + "\n");
 }
 
-absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& address, Pages pages) {
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& address,
+                                                              Pages pages) {
   std::unique_ptr<HttpServer> server(new HttpServer(std::move(pages)));
   mg_init_library(0);
-  const std::array<const char*, 11> options = {"listening_ports",    address.c_str(), "num_threads",
-                                               "4",                  "request_timeout_ms",
-                                               "5000",               "enable_keep_alive",
-                                               "yes",                "keep_alive_timeout_ms",
-                                               "5000",               nullptr};
+  server->host_ = address.substr(0, address.rfind(':'));
+  const std::array<const char*, 11> options = {"listening_ports",
+                                               address.c_str(),
+                                               "num_threads",
+                                               "4",
+                                               "request_timeout_ms",
+                                               "5000",
+                                               "enable_keep_alive",
+                                               "yes",
+                                               "keep_alive_timeout_ms",
+                                               "5000",
+                                               nullptr};
   mg_callbacks callbacks{};
   // Its own messages would go to stderr; ours says what matters.
   callbacks.log_message = [](const mg_connection*, const char*) { return 1; };
   server->context_ = mg_start(&callbacks, nullptr, const_cast<const char**>(options.data()));
   if (server->context_ == nullptr) {
-    return absl::UnavailableError(fmt::format(
-        "cannot listen on {} for HTTP: the port is in use or the address is not this machine's; give "
-        "another one with --http-listen",
-        address));
+    return absl::UnavailableError(
+        fmt::format("cannot listen on {} for HTTP: the port is in use or the address is not this "
+                    "machine's; give "
+                    "another one with --http-listen",
+                    address));
   }
   mg_server_port port{};
   if (mg_get_server_ports(server->context_, 1, &port) == 1) server->port_ = port.port;
@@ -63,7 +93,20 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
 }
 
 HttpServer::~HttpServer() {
-  if (context_ != nullptr) mg_stop(context_);
+  if (context_ != nullptr) {
+    // CivetWeb notices the end of its life when its poll of two seconds is over, or somebody
+    // connects.
+    std::atomic<bool> stopped = false;
+    std::thread stopper([&] {
+      mg_stop(context_);
+      stopped = true;
+    });
+    while (!stopped) {
+      Knock(host_, port_);
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    stopper.join();
+  }
   mg_exit_library();
 }
 

@@ -33,6 +33,7 @@ class HttpServer {
 
   const Pages pages_;
   mg_context* context_ = nullptr;
+  std::string host_;
   int port_ = 0;
 };
 

@@ -10,8 +10,8 @@ absl::Status Overloaded() {
 grpc::ServerUnaryReactor* RunUnary(grpc::CallbackServerContext* context, Executor& executor,
                                    std::function<absl::Status()> body) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const bool taken = executor.TryRun(
-      [reactor, body = std::move(body)] { reactor->Finish(ToGrpcStatus(body())); });
+  const bool taken =
+      executor.TryRun([reactor, body = std::move(body)] { reactor->Finish(ToGrpcStatus(body())); });
   if (!taken) reactor->Finish(ToGrpcStatus(Overloaded()));
   return reactor;
 }

@@ -22,9 +22,9 @@ constexpr int64_t kChunkBytes = 1 << 20;
 
 }  // namespace
 
-grpc::ServerUnaryReactor* CheckpointService::ListCheckpoints(grpc::CallbackServerContext* call,
-                                                             const v1::ListCheckpointsRequest* request,
-                                                             v1::ListCheckpointsResponse* response) {
+grpc::ServerUnaryReactor* CheckpointService::ListCheckpoints(
+    grpc::CallbackServerContext* call, const v1::ListCheckpointsRequest* request,
+    v1::ListCheckpointsResponse* response) {
   return RunUnary(call, context_.calls, [=, this] { return List(*request, *response); });
 }
 
@@ -92,8 +92,8 @@ absl::Status CheckpointService::Download(const v1::DownloadCheckpointRequest& re
                                                  Shortened(path, 100), checkpoint.name()));
     }
     if (offset < 0 || offset > file->bytes()) {
-      return InvalidField("offsets", fmt::format("is {} for '{}'; allowed: 0 to {}", offset, path,
-                                                 file->bytes()));
+      return InvalidField(
+          "offsets", fmt::format("is {} for '{}'; allowed: 0 to {}", offset, path, file->bytes()));
     }
   }
   v1::DownloadCheckpointResponse first;
@@ -101,25 +101,27 @@ absl::Status CheckpointService::Download(const v1::DownloadCheckpointRequest& re
   if (!stream.Write(first)) return absl::CancelledError("the download was ended");
   for (const v1::CheckpointFile& file : checkpoint.files()) {
     const auto offset = request.offsets().find(file.path());
-    WF_RETURN_IF_ERROR(SendFile(checkpoint, file,
-                                offset == request.offsets().end() ? 0 : offset->second, stream));
+    WF_RETURN_IF_ERROR(
+        SendFile(checkpoint, file, offset == request.offsets().end() ? 0 : offset->second, stream));
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckpointService::SendFile(const v1::Checkpoint& checkpoint, const v1::CheckpointFile& file,
-                                         int64_t offset,
+absl::Status CheckpointService::SendFile(const v1::Checkpoint& checkpoint,
+                                         const v1::CheckpointFile& file, int64_t offset,
                                          StreamWriter<v1::DownloadCheckpointResponse>& stream) {
   const auto path = context_.storage_root / checkpoint.directory() / file.path();
   const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) {
-    return ErrnoToStatus(errno, fmt::format("cannot read {} of {}", file.path(), checkpoint.name()));
+    return ErrnoToStatus(errno,
+                         fmt::format("cannot read {} of {}", file.path(), checkpoint.name()));
   }
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0 || info.st_size != file.bytes()) {
-    return absl::DataLossError(fmt::format("{} of {} has {} bytes, catalogued were {}: take another "
-                                           "checkpoint",
-                                           file.path(), checkpoint.name(), info.st_size, file.bytes()));
+    return absl::DataLossError(
+        fmt::format("{} of {} has {} bytes, catalogued were {}: take another "
+                    "checkpoint",
+                    file.path(), checkpoint.name(), info.st_size, file.bytes()));
   }
   v1::DownloadCheckpointResponse chunk;
   chunk.set_path(file.path());

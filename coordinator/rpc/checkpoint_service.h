@@ -22,12 +22,13 @@ class CheckpointService final : public v1::CheckpointService::CallbackService {
       grpc::CallbackServerContext* call, const v1::DownloadCheckpointRequest* request) override;
 
  private:
-  absl::Status List(const v1::ListCheckpointsRequest& request, v1::ListCheckpointsResponse& response);
+  absl::Status List(const v1::ListCheckpointsRequest& request,
+                    v1::ListCheckpointsResponse& response);
   absl::StatusOr<v1::Checkpoint> Resolve(const std::string& name);
   absl::Status Download(const v1::DownloadCheckpointRequest& request,
                         StreamWriter<v1::DownloadCheckpointResponse>& stream);
-  absl::Status SendFile(const v1::Checkpoint& checkpoint, const v1::CheckpointFile& file, int64_t offset,
-                        StreamWriter<v1::DownloadCheckpointResponse>& stream);
+  absl::Status SendFile(const v1::Checkpoint& checkpoint, const v1::CheckpointFile& file,
+                        int64_t offset, StreamWriter<v1::DownloadCheckpointResponse>& stream);
 
   ServiceContext& context_;
 };

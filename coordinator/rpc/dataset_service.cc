@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_replace.h"
 #include "coordinator/cluster/random_id.h"
 #include "coordinator/datasets/dataset_request.h"
 #include "coordinator/datasets/source_upload.h"
@@ -31,7 +32,8 @@ DatasetService::CreateDataset(grpc::CallbackServerContext*) {
 
 absl::Status DatasetService::Create(CreateStream& stream) {
   v1::CreateDatasetRequest first;
-  if (!stream.Read(first)) return absl::InvalidArgumentError("the first message, config, is missing");
+  if (!stream.Read(first))
+    return absl::InvalidArgumentError("the first message, config, is missing");
   if (!first.has_config()) {
     return InvalidField("config", "is not set in the first message; the text follows it");
   }
@@ -58,8 +60,10 @@ absl::Status DatasetService::Create(CreateStream& stream) {
   v1::CreateDatasetResponse answer;
   if (existing.ok()) {
     if (existing->dataset().source_hash() != SourceHash(config)) {
-      return absl::AlreadyExistsError(fmt::format(
-          "datasets/{} exists already, made from other text or with other options; take another name", id));
+      return absl::AlreadyExistsError(
+          fmt::format("datasets/{} exists already, made from other text or with other options; "
+                      "take another name",
+                      id));
     }
     *answer.mutable_dataset() = existing->dataset();
   } else if (!absl::IsNotFound(existing.status())) {
@@ -83,7 +87,8 @@ absl::StatusOr<v1::Dataset> DatasetService::Prepare(const v1::CreateDatasetConfi
   absl::Duration reported;
   const auto report = [&](const v1::DatasetProgress& progress) {
     const absl::Duration now = context_.clock.Monotonic();
-    if (progress.stage().empty() || (now - reported < kProgressInterval && progress.done() < progress.total())) {
+    if (progress.stage().empty() ||
+        (now - reported < kProgressInterval && progress.done() < progress.total())) {
       return !stream.cancelled();
     }
     reported = now;
@@ -102,8 +107,9 @@ absl::StatusOr<v1::Dataset> DatasetService::Prepare(const v1::CreateDatasetConfi
     }
     if (request.payload_case() != v1::CreateDatasetRequest::kChunk ||
         request.chunk().size() > kMaxChunkBytes) {
-      return InvalidField("chunk", fmt::format("has {} bytes; after config come chunks of at most {}",
-                                               request.chunk().size(), kMaxChunkBytes));
+      return InvalidField("chunk",
+                          fmt::format("has {} bytes; after config come chunks of at most {}",
+                                      request.chunk().size(), kMaxChunkBytes));
     }
     WF_RETURN_IF_ERROR(upload.Add(request.chunk()));
     progress.set_done(upload.bytes());
@@ -115,9 +121,14 @@ absl::StatusOr<v1::Dataset> DatasetService::Prepare(const v1::CreateDatasetConfi
   // Not catalogued: what a coordinator that was killed left behind.
   std::error_code error;
   std::filesystem::remove_all(output, error);
-  auto dataset = RunTokenizer(ProgramDirectory() / "wavefield-tokenizer", upload.directory(), output,
-                              config, report);
-  WF_RETURN_IF_ERROR(dataset.status());
+  auto dataset = RunTokenizer(ProgramDirectory() / "wavefield-tokenizer", upload.directory(),
+                              output, config, report);
+  if (!dataset.ok()) {
+    // The sender knows its files, not where they were kept meanwhile.
+    return absl::Status(dataset.status().code(),
+                        absl::StrReplaceAll(std::string(dataset.status().message()),
+                                            {{upload.directory().string() + "/", ""}}));
+  }
   dataset->set_name("datasets/" + id);
   dataset->set_directory(directory);
   dataset->set_path(std::filesystem::absolute(output).string());
@@ -126,8 +137,8 @@ absl::StatusOr<v1::Dataset> DatasetService::Prepare(const v1::CreateDatasetConfi
   WF_ASSIGN_OR_RETURN(const DatasetRecord record, CatalogueDataset(*dataset, output));
   WF_RETURN_IF_ERROR(context_.store.Write(
       [&](Transaction& transaction) { return transaction.PutDataset(id, record); }));
-  spdlog::info("{} is ready: {} train tokens, vocabulary {}", dataset->name(), dataset->train_tokens(),
-               dataset->vocab_size());
+  spdlog::info("{} is ready: {} train tokens, vocabulary {}", dataset->name(),
+               dataset->train_tokens(), dataset->vocab_size());
   return dataset;
 }
 

@@ -9,8 +9,8 @@
 
 namespace wavefield::coordinator {
 
-// Runs work that may block, away from gRPC's threads: at most `max_threads` at a time (made when needed),
-// at most `max_queued` waiting. Thread-safe.
+// Runs work that may block, away from gRPC's threads: at most `max_threads` at a time (made when
+// needed), at most `max_queued` waiting. Thread-safe.
 class Executor {
  public:
   Executor(size_t max_threads, size_t max_queued)

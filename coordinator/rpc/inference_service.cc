@@ -46,26 +46,31 @@ grpc::ServerWriteReactor<v1::InferenceOutput>* InferenceService::Generate(
       });
 }
 
-absl::StatusOr<v1::InferenceTask> InferenceService::EvaluationTask(const v1::EvaluateRequest& request) {
+absl::StatusOr<v1::InferenceTask> InferenceService::EvaluationTask(
+    const v1::EvaluateRequest& request) {
   std::vector<FieldViolation> violations;
   if (request.max_tokens() < 0) {
-    violations.push_back({"max_tokens", fmt::format("is {}; allowed: 0 and up", request.max_tokens())});
+    violations.push_back(
+        {"max_tokens", fmt::format("is {}; allowed: 0 and up", request.max_tokens())});
   }
   if (request.token_ids_size() == 1 || request.token_ids_size() > kMaxTokenIds) {
-    violations.push_back(
-        {"token_ids", fmt::format("has {}; allowed: 0 or 2 to {}", request.token_ids_size(), kMaxTokenIds)});
+    violations.push_back({"token_ids", fmt::format("has {}; allowed: 0 or 2 to {}",
+                                                   request.token_ids_size(), kMaxTokenIds)});
   }
-  if (std::any_of(request.token_ids().begin(), request.token_ids().end(), [](int id) { return id < 0; })) {
+  if (std::any_of(request.token_ids().begin(), request.token_ids().end(),
+                  [](int id) { return id < 0; })) {
     violations.push_back({"token_ids", "has a negative id"});
   }
   if (request.sequence_length() < 0 || request.sequence_length() > kMaxSequenceLength) {
-    violations.push_back({"sequence_length", fmt::format("is {}; allowed: 1 to {}, or 0 for the job's own",
-                                                         request.sequence_length(), kMaxSequenceLength)});
+    violations.push_back(
+        {"sequence_length", fmt::format("is {}; allowed: 1 to {}, or 0 for the job's own",
+                                        request.sequence_length(), kMaxSequenceLength)});
   }
   WF_RETURN_IF_ERROR(ViolationsToStatus(violations));
   v1::InferenceTask task;
   WF_RETURN_IF_ERROR(context_.store.Read([&](StoreReader& reader) -> absl::Status {
-    WF_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint, ResolveCheckpoint(reader, request.checkpoint()));
+    WF_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint,
+                        ResolveCheckpoint(reader, request.checkpoint()));
     WF_ASSIGN_OR_RETURN(const JobRecord job, reader.GetJob(JobOfCheckpoint(checkpoint.name())));
     task.set_checkpoint_directory(checkpoint.directory());
     v1::EvaluateRequest& evaluate = *task.mutable_evaluate();
@@ -88,7 +93,8 @@ absl::StatusOr<v1::InferenceTask> InferenceService::EvaluationTask(const v1::Eva
   return task;
 }
 
-absl::StatusOr<v1::InferenceTask> InferenceService::GenerationTask(const v1::GenerateRequest& request) {
+absl::StatusOr<v1::InferenceTask> InferenceService::GenerationTask(
+    const v1::GenerateRequest& request) {
   std::vector<FieldViolation> violations;
   if (request.max_tokens() < 1 || request.max_tokens() > kMaxGeneratedTokens) {
     violations.push_back({"max_tokens", fmt::format("is {}; allowed: 1 to {}", request.max_tokens(),
@@ -105,7 +111,8 @@ absl::StatusOr<v1::InferenceTask> InferenceService::GenerationTask(const v1::Gen
   WF_RETURN_IF_ERROR(ViolationsToStatus(violations));
   v1::InferenceTask task;
   WF_RETURN_IF_ERROR(context_.store.Read([&](StoreReader& reader) -> absl::Status {
-    WF_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint, ResolveCheckpoint(reader, request.checkpoint()));
+    WF_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint,
+                        ResolveCheckpoint(reader, request.checkpoint()));
     task.set_checkpoint_directory(checkpoint.directory());
     *task.mutable_generate() = request;
     task.mutable_generate()->set_checkpoint(checkpoint.name());

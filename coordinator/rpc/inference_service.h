@@ -12,10 +12,10 @@ class InferenceService final : public v1::InferenceService::CallbackService {
  public:
   explicit InferenceService(ServiceContext& context) : context_(context) {}
 
-  grpc::ServerWriteReactor<v1::InferenceOutput>* Evaluate(grpc::CallbackServerContext* call,
-                                                          const v1::EvaluateRequest* request) override;
-  grpc::ServerWriteReactor<v1::InferenceOutput>* Generate(grpc::CallbackServerContext* call,
-                                                          const v1::GenerateRequest* request) override;
+  grpc::ServerWriteReactor<v1::InferenceOutput>* Evaluate(
+      grpc::CallbackServerContext* call, const v1::EvaluateRequest* request) override;
+  grpc::ServerWriteReactor<v1::InferenceOutput>* Generate(
+      grpc::CallbackServerContext* call, const v1::GenerateRequest* request) override;
 
  private:
   absl::StatusOr<v1::InferenceTask> EvaluationTask(const v1::EvaluateRequest& request);

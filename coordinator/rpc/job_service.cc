@@ -24,11 +24,13 @@ absl::StatusOr<std::optional<v1::JobState>> StateOfFilter(const std::string& fil
   if (filter.rfind(prefix, 0) == 0) {
     std::string name = filter.substr(prefix.size());
     if (name.rfind("JOB_STATE_", 0) != 0) name = "JOB_STATE_" + name;
-    if (v1::JobState_Parse(name, &state) && state != v1::JOB_STATE_UNSPECIFIED) return std::optional(state);
+    if (v1::JobState_Parse(name, &state) && state != v1::JOB_STATE_UNSPECIFIED)
+      return std::optional(state);
   }
-  return InvalidField("filter", fmt::format("is '{}'; allowed: empty, or state= and one of QUEUED, STARTING, "
-                                            "RUNNING, STOPPING, SUCCEEDED, FAILED, CANCELLED",
-                                            Shortened(filter, 80)));
+  return InvalidField("filter",
+                      fmt::format("is '{}'; allowed: empty, or state= and one of QUEUED, STARTING, "
+                                  "RUNNING, STOPPING, SUCCEEDED, FAILED, CANCELLED",
+                                  Shortened(filter, 80)));
 }
 
 absl::StatusOr<int64_t> NumberOf(const std::string& text) {
@@ -60,7 +62,8 @@ absl::Status JobService::Create(const v1::CreateJobRequest& request, v1::Job& re
   bool answered = false;
   JobRecord record;
   WF_RETURN_IF_ERROR(context_.store.Read([&](StoreReader& reader) -> absl::Status {
-    WF_ASSIGN_OR_RETURN(answered, FindAnswer(reader, "CreateJob", request.request_id(), hash, response));
+    WF_ASSIGN_OR_RETURN(answered,
+                        FindAnswer(reader, "CreateJob", request.request_id(), hash, response));
     if (answered) return absl::OkStatus();
     WF_ASSIGN_OR_RETURN(record, AdmitJob(request, reader, facts, context_.clock.Now()));
     return absl::OkStatus();
@@ -161,13 +164,14 @@ absl::Status JobService::Cancel(const v1::CancelJobRequest& request, v1::Job& re
 grpc::ServerWriteReactor<v1::WatchJobResponse>* JobService::WatchJob(
     grpc::CallbackServerContext*, const v1::WatchJobRequest* request) {
   using Reactor = BlockingWriteReactor<v1::WatchJobResponse>;
-  return Reactor::Run(context_.streams, [=, this, request = *request](
-                                            StreamWriter<v1::WatchJobResponse>& stream) {
-    return Watch(request, stream);
-  });
+  return Reactor::Run(context_.streams,
+                      [=, this, request = *request](StreamWriter<v1::WatchJobResponse>& stream) {
+                        return Watch(request, stream);
+                      });
 }
 
-// The store is read again whenever the job may have changed: a slow reader gets fewer, fuller messages.
+// The store is read again whenever the job may have changed: a slow reader gets fewer, fuller
+// messages.
 absl::Status JobService::Watch(const v1::WatchJobRequest& request,
                                StreamWriter<v1::WatchJobResponse>& stream) {
   WF_ASSIGN_OR_RETURN(const std::string id, IdOf("jobs", request.name()));

@@ -13,16 +13,18 @@ class JobService final : public v1::JobService::CallbackService {
   explicit JobService(ServiceContext& context) : context_(context) {}
 
   grpc::ServerUnaryReactor* CreateJob(grpc::CallbackServerContext* call,
-                                      const v1::CreateJobRequest* request, v1::Job* response) override;
-  grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* call, const v1::GetJobRequest* request,
-                                   v1::Job* response) override;
+                                      const v1::CreateJobRequest* request,
+                                      v1::Job* response) override;
+  grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* call,
+                                   const v1::GetJobRequest* request, v1::Job* response) override;
   grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* call,
                                      const v1::ListJobsRequest* request,
                                      v1::ListJobsResponse* response) override;
   grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* call,
-                                      const v1::CancelJobRequest* request, v1::Job* response) override;
-  grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(grpc::CallbackServerContext* call,
-                                                           const v1::WatchJobRequest* request) override;
+                                      const v1::CancelJobRequest* request,
+                                      v1::Job* response) override;
+  grpc::ServerWriteReactor<v1::WatchJobResponse>* WatchJob(
+      grpc::CallbackServerContext* call, const v1::WatchJobRequest* request) override;
   grpc::ServerUnaryReactor* ListMetrics(grpc::CallbackServerContext* call,
                                         const v1::ListMetricsRequest* request,
                                         v1::ListMetricsResponse* response) override;
@@ -31,7 +33,8 @@ class JobService final : public v1::JobService::CallbackService {
   absl::Status Create(const v1::CreateJobRequest& request, v1::Job& response);
   absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse& response);
   absl::Status Cancel(const v1::CancelJobRequest& request, v1::Job& response);
-  absl::Status Watch(const v1::WatchJobRequest& request, StreamWriter<v1::WatchJobResponse>& stream);
+  absl::Status Watch(const v1::WatchJobRequest& request,
+                     StreamWriter<v1::WatchJobResponse>& stream);
   absl::Status Metrics(const v1::ListMetricsRequest& request, v1::ListMetricsResponse& response);
 
   ServiceContext& context_;

@@ -33,8 +33,9 @@ absl::StatusOr<std::string> IdOf(const std::string& collection, const std::strin
     std::string id = name.substr(prefix.size());
     if (IsResourceId(id)) return id;
   }
-  return InvalidField("name", fmt::format("'{}' is not a name of the form {}ID, ID = [a-z][a-z0-9-]{{0,62}}",
-                                          Shortened(name, 100), prefix));
+  return InvalidField(
+      "name", fmt::format("'{}' is not a name of the form {}ID, ID = [a-z][a-z0-9-]{{0,62}}",
+                          Shortened(name, 100), prefix));
 }
 
 absl::Status InvalidField(const std::string& field, const std::string& description) {
@@ -49,8 +50,9 @@ absl::Status InvalidField(const std::string& field, const std::string& descripti
 
 absl::StatusOr<int> PageSize(int requested, int default_size, int limit) {
   if (requested < 0) {
-    return InvalidField("page_size", fmt::format("{} is negative; allowed: 0 (the default, {}) to {}",
-                                                 requested, default_size, limit));
+    return InvalidField("page_size",
+                        fmt::format("{} is negative; allowed: 0 (the default, {}) to {}", requested,
+                                    default_size, limit));
   }
   return requested == 0 ? default_size : std::min(requested, limit);
 }
@@ -68,8 +70,8 @@ absl::StatusOr<std::string> ParsePageToken(const std::string& scope, const std::
       text.rfind(scope + '\n', 0) == 0) {
     return text.substr(scope.size() + 1);
   }
-  return InvalidField("page_token", fmt::format("'{}' was not given out for this list",
-                                                Shortened(token, 40)));
+  return InvalidField("page_token",
+                      fmt::format("'{}' was not given out for this list", Shortened(token, 40)));
 }
 
 std::string PayloadHash(const google::protobuf::Message& request) {
@@ -101,10 +103,12 @@ absl::StatusOr<bool> FindAnswer(StoreReader& reader, const std::string& method,
   if (record->payload_hash != payload_hash) {
     return StatusWithReason(
         absl::StatusCode::kInvalidArgument, "REQUEST_ID_REUSED",
-        fmt::format("request_id '{}' was used for another request already; take a new one", request_id));
+        fmt::format("request_id '{}' was used for another request already; take a new one",
+                    request_id));
   }
   if (!answer.ParseFromString(record->answer)) {
-    return absl::DataLossError(fmt::format("the answer kept for request_id '{}' is corrupt", request_id));
+    return absl::DataLossError(
+        fmt::format("the answer kept for request_id '{}' is corrupt", request_id));
   }
   return true;
 }

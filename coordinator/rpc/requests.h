@@ -12,8 +12,8 @@
 
 namespace wavefield::coordinator {
 
-// "a" of "jobs/a" for collection "jobs". INVALID_ARGUMENT unless `name` is of that form, with an id as
-// IsResourceId allows.
+// "a" of "jobs/a" for collection "jobs". INVALID_ARGUMENT unless `name` is of that form, with an id
+// as IsResourceId allows.
 absl::StatusOr<std::string> IdOf(const std::string& collection, const std::string& name);
 // [a-z][a-z0-9-]{0,62}
 bool IsResourceId(const std::string& id);
@@ -24,8 +24,8 @@ absl::Status InvalidField(const std::string& field, const std::string& descripti
 // The page size in force; INVALID_ARGUMENT for a negative one. Larger ones are cut to `limit`.
 absl::StatusOr<int> PageSize(int requested, int default_size, int limit);
 
-// Page tokens: opaque to clients. `scope` is what the token belongs to (a parent, a filter): a token used
-// elsewhere is INVALID_ARGUMENT.
+// Page tokens: opaque to clients. `scope` is what the token belongs to (a parent, a filter): a
+// token used elsewhere is INVALID_ARGUMENT.
 std::string MakePageToken(const std::string& scope, const std::string& position);
 // "" for an empty token.
 absl::StatusOr<std::string> ParsePageToken(const std::string& scope, const std::string& token);
@@ -33,8 +33,8 @@ absl::StatusOr<std::string> ParsePageToken(const std::string& scope, const std::
 // Of a request with its request id taken out: equal for equal requests.
 std::string PayloadHash(const google::protobuf::Message& request);
 
-// The answer given earlier to this request id: fills `answer` and returns true. INVALID_ARGUMENT (reason
-// REQUEST_ID_REUSED) when the payload was another.
+// The answer given earlier to this request id: fills `answer` and returns true. INVALID_ARGUMENT
+// (reason REQUEST_ID_REUSED) when the payload was another.
 absl::StatusOr<bool> FindAnswer(StoreReader& reader, const std::string& method,
                                 const std::string& request_id, const std::string& payload_hash,
                                 google::protobuf::Message& answer);

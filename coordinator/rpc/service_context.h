@@ -27,6 +27,6 @@ struct ServiceContext {
 };
 
 // How long a stream's body sleeps at most before it looks whether its client is still there.
-inline constexpr absl::Duration kStreamPoll = absl::Milliseconds(500);
+inline constexpr absl::Duration kStreamPoll = absl::Milliseconds(200);
 
 }  // namespace wavefield::coordinator

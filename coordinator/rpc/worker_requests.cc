@@ -20,7 +20,8 @@ constexpr size_t kMaxKeyBytes = 256;
 constexpr size_t kMaxValueBytes = 64 << 10;
 
 bool IsWorkerId(const std::string& id) {
-  if (id.empty() || id.size() > 63 || !absl::ascii_islower(static_cast<unsigned char>(id[0]))) return false;
+  if (id.empty() || id.size() > 63 || !absl::ascii_islower(static_cast<unsigned char>(id[0])))
+    return false;
   return std::all_of(id.begin(), id.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
   });
@@ -33,7 +34,8 @@ absl::Status CheckRange(const char* field, int64_t value, int64_t low, int64_t h
 
 absl::Status CheckText(const char* field, const std::string& text, size_t limit) {
   if (!text.empty() && text.size() <= limit) return absl::OkStatus();
-  return InvalidField(field, fmt::format("has {} characters; allowed: 1 to {}", text.size(), limit));
+  return InvalidField(field,
+                      fmt::format("has {} characters; allowed: 1 to {}", text.size(), limit));
 }
 
 }  // namespace
@@ -49,7 +51,8 @@ absl::StatusOr<std::string> WorkerIdOf(const std::string& name) {
 }
 
 absl::Status CheckRegistration(const wavefield::v1::RegisterWorkerRequest& request,
-                               const std::filesystem::path& storage_root, const std::string& probe) {
+                               const std::filesystem::path& storage_root,
+                               const std::string& probe) {
   if (!IsWorkerId(request.worker_id())) {
     return InvalidField("worker_id", fmt::format("is '{}'; allowed: [a-z][a-z0-9.-]{{0,62}}",
                                                  Shortened(request.worker_id(), 80)));
@@ -59,26 +62,29 @@ absl::Status CheckRegistration(const wavefield::v1::RegisterWorkerRequest& reque
   WF_RETURN_IF_ERROR(CheckText("device", request.device(), 32));
   WF_RETURN_IF_ERROR(CheckRange("slots", request.slots(), 1, kMaxSlots));
   WF_RETURN_IF_ERROR(CheckRange("threads_per_slot", request.threads_per_slot(), 0, kMaxThreads));
-  WF_RETURN_IF_ERROR(
-      CheckRange("memory_per_slot", request.memory_per_slot(), 0, int64_t{1} << 50));
+  WF_RETURN_IF_ERROR(CheckRange("memory_per_slot", request.memory_per_slot(), 0, int64_t{1} << 50));
   if (!std::isfinite(request.matmul_rate()) || request.matmul_rate() < 0) {
-    return InvalidField("matmul_rate", fmt::format("is {}; allowed: 0 and up", request.matmul_rate()));
+    return InvalidField("matmul_rate",
+                        fmt::format("is {}; allowed: 0 and up", request.matmul_rate()));
   }
   if (absl::StripAsciiWhitespace(request.storage_probe()) == probe) return absl::OkStatus();
   return StatusWithReason(
       absl::StatusCode::kFailedPrecondition, "STORAGE_NOT_SHARED",
-      fmt::format("workers/{} does not see the cluster's storage root: what it read from its file 'probe' "
-                  "is not what the coordinator wrote to {}; mount the same directory on both and give it "
-                  "with --storage-root",
-                  request.worker_id(), (storage_root / "probe").string()));
+      fmt::format(
+          "workers/{} does not see the cluster's storage root: what it read from its file 'probe' "
+          "is not what the coordinator wrote to {}; mount the same directory on both and give it "
+          "with --storage-root",
+          request.worker_id(), (storage_root / "probe").string()));
 }
 
-absl::Status CheckRendezvousKey(const std::string& key) { return CheckText("key", key, kMaxKeyBytes); }
+absl::Status CheckRendezvousKey(const std::string& key) {
+  return CheckText("key", key, kMaxKeyBytes);
+}
 
 absl::Status CheckRendezvousValue(const std::string& value) {
   if (value.size() <= kMaxValueBytes) return absl::OkStatus();
-  return InvalidField("value", fmt::format("has {} bytes; at most {} are allowed", value.size(),
-                                           kMaxValueBytes));
+  return InvalidField(
+      "value", fmt::format("has {} bytes; at most {} are allowed", value.size(), kMaxValueBytes));
 }
 
 }  // namespace wavefield::coordinator

@@ -12,8 +12,8 @@ namespace wavefield::coordinator {
 // "a" of "workers/a", [a-z][a-z0-9.-]{0,62}.
 absl::StatusOr<std::string> WorkerIdOf(const std::string& name);
 
-// INVALID_ARGUMENT naming the field; FAILED_PRECONDITION (reason STORAGE_NOT_SHARED) when the worker does
-// not see the cluster's storage root.
+// INVALID_ARGUMENT naming the field; FAILED_PRECONDITION (reason STORAGE_NOT_SHARED) when the
+// worker does not see the cluster's storage root.
 absl::Status CheckRegistration(const wavefield::v1::RegisterWorkerRequest& request,
                                const std::filesystem::path& storage_root, const std::string& probe);
 

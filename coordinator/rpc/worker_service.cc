@@ -27,8 +27,8 @@ google::protobuf::Duration ToProtoDuration(absl::Duration duration) {
   return result;
 }
 
-// Tasks of other incarnations are dead; those of this one go on if the worker still has them, or was not
-// yet told of them.
+// Tasks of other incarnations are dead; those of this one go on if the worker still has them, or
+// was not yet told of them.
 absl::Status SettleTasks(Transaction& transaction, const std::string& worker,
                          const std::string& incarnation, const std::set<std::string>& running,
                          absl::Time now) {
@@ -38,8 +38,7 @@ absl::Status SettleTasks(Transaction& transaction, const std::string& worker,
     std::vector<std::string> vanished;
     for (const TaskRecord& task : record.tasks()) {
       if (task.worker() != worker || task.ended() || running.contains(task.task_id())) continue;
-      const bool wanted =
-          HasAttempt(record.job().state()) && task.epoch() == record.job().epoch();
+      const bool wanted = HasAttempt(record.job().state()) && task.epoch() == record.job().epoch();
       if (task.started() || !wanted) vanished.push_back(task.task_id());
     }
     for (const std::string& task_id : vanished) OnTaskVanished(record, task_id, now);
@@ -98,8 +97,7 @@ absl::Status WorkerService::Register(const v1::RegisterWorkerRequest& request,
   int64_t acknowledged = 0;
   WF_RETURN_IF_ERROR(context_.store.Write([&](Transaction& transaction) -> absl::Status {
     WF_RETURN_IF_ERROR(transaction.PutWorker(id, record));
-    WF_ASSIGN_OR_RETURN(acknowledged,
-                        transaction.AcknowledgedSequence(id, request.incarnation()));
+    WF_ASSIGN_OR_RETURN(acknowledged, transaction.AcknowledgedSequence(id, request.incarnation()));
     return SettleTasks(transaction, id, request.incarnation(), running, context_.clock.Now());
   }));
   context_.cluster.EndInferenceOn(id, request.incarnation(), &running,
@@ -143,7 +141,8 @@ grpc::ServerWriteReactor<v1::AssignmentList>* WorkerService::WatchAssignments(
           }
           v1::AssignmentList list = context_.cluster.AssignmentsFor(id, request.incarnation());
           list.set_revision(sent.revision());
-          if (sent.revision() == 0 || !google::protobuf::util::MessageDifferencer::Equals(list, sent)) {
+          if (sent.revision() == 0 ||
+              !google::protobuf::util::MessageDifferencer::Equals(list, sent)) {
             list.set_revision(sent.revision() + 1);
             if (!stream.Write(list)) break;
             sent = std::move(list);
@@ -164,8 +163,8 @@ absl::Status WorkerService::Report(const v1::ReportEventsRequest& request,
                                    v1::ReportEventsResponse& response) {
   WF_ASSIGN_OR_RETURN(const std::string id, WorkerIdOf(request.name()));
   if (request.events_size() > kMaxEvents) {
-    return InvalidField("events", fmt::format("has {}; at most {} are allowed", request.events_size(),
-                                              kMaxEvents));
+    return InvalidField(
+        "events", fmt::format("has {}; at most {} are allowed", request.events_size(), kMaxEvents));
   }
   if (!context_.leases.IsLive(id, request.incarnation())) {
     return absl::NotFoundError(
@@ -225,7 +224,8 @@ grpc::ServerUnaryReactor* WorkerService::WaitRendezvous(grpc::CallbackServerCont
 }
 
 absl::Status WorkerService::WaitForKey(const v1::WaitRendezvousRequest& request,
-                                       const grpc::CallbackServerContext& call, std::string& value) {
+                                       const grpc::CallbackServerContext& call,
+                                       std::string& value) {
   WF_ASSIGN_OR_RETURN(const std::string job, IdOf("jobs", request.job()));
   WF_RETURN_IF_ERROR(CheckRendezvousKey(request.key()));
   const auto signal = context_.cluster.signals().Get("jobs/" + job);

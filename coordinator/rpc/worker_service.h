@@ -34,7 +34,8 @@ class WorkerService final : public v1::WorkerService::CallbackService {
                                            v1::WaitRendezvousResponse* response) override;
 
  private:
-  absl::Status Register(const v1::RegisterWorkerRequest& request, v1::RegisterWorkerResponse& response);
+  absl::Status Register(const v1::RegisterWorkerRequest& request,
+                        v1::RegisterWorkerResponse& response);
   absl::Status Report(const v1::ReportEventsRequest& request, v1::ReportEventsResponse& response);
   absl::Status SetKey(const v1::SetRendezvousRequest& request);
   absl::Status WaitForKey(const v1::WaitRendezvousRequest& request,

@@ -24,7 +24,8 @@ struct Capacity {
 };
 
 bool Suits(const Snapshot::Host& host, const Snapshot::QueuedJob& job) {
-  return host.device == job.device && (host.memory_per_slot == 0 || host.memory_per_slot >= job.memory);
+  return host.device == job.device &&
+         (host.memory_per_slot == 0 || host.memory_per_slot >= job.memory);
 }
 
 // "jobs/a holds 2, an evaluation holds 1", the largest first.
@@ -42,7 +43,8 @@ std::string Holders(const std::vector<Capacity>& capacities, const Snapshot::Que
   std::sort(ordered.begin(), ordered.end());
   std::string text;
   for (size_t i = 0; i < ordered.size() && i < 3; ++i) {
-    text += fmt::format("{}{} holds {}", i == 0 ? "; " : ", ", ordered[i].second, -ordered[i].first);
+    text +=
+        fmt::format("{}{} holds {}", i == 0 ? "; " : ", ", ordered[i].second, -ordered[i].first);
   }
   if (ordered.size() > 3) text += fmt::format(", {} more", ordered.size() - 3);
   return text;
@@ -59,7 +61,8 @@ std::vector<std::pair<std::string, int32_t>> Take(std::vector<Capacity>& capacit
       if (capacity.free.empty() || !Suits(*capacity.host, job)) continue;
       const size_t have = capacity.free.size();
       const size_t best_have = best == nullptr ? 0 : best->free.size();
-      const bool better = have >= needed ? best_have < needed || have < best_have : have > best_have;
+      const bool better =
+          have >= needed ? best_have < needed || have < best_have : have > best_have;
       if (better) best = &capacity;
     }
     const size_t count = std::min(needed, best->free.size());
@@ -100,24 +103,25 @@ SchedulerPlan Schedule(const SchedulerSnapshot& snapshot) {
     const std::string needs = "needs " + Slots(job->world_size, job->device);
     if (job->ranks_still_running > 0) {
       blocked_by.try_emplace(job->device, job->id);
-      plan.waits.push_back({job->id, JOB_REASON_RESTARTING,
-                            fmt::format("restarts when {} rank{} of its last attempt {} ended",
-                                        job->ranks_still_running, job->ranks_still_running == 1 ? "" : "s",
-                                        job->ranks_still_running == 1 ? "has" : "have")});
+      plan.waits.push_back(
+          {job->id, JOB_REASON_RESTARTING,
+           fmt::format("restarts when {} rank{} of its last attempt {} ended",
+                       job->ranks_still_running, job->ranks_still_running == 1 ? "" : "s",
+                       job->ranks_still_running == 1 ? "has" : "have")});
     } else if (total < job->world_size) {
-      const std::string have =
-          total == 0 ? fmt::format("no worker offers {}", job->device)
-                     : fmt::format("the cluster has {}", Slots(total, job->device));
-      plan.waits.push_back({job->id, JOB_REASON_WAITING_FOR_WORKERS,
-                            fmt::format("{}; {}{}", needs, have,
-                                        job->memory > 0 ? fmt::format(" with {:.1f} GiB or more",
-                                                                      static_cast<double>(job->memory) /
-                                                                          (1 << 30))
-                                                        : "")});
+      const std::string have = total == 0
+                                   ? fmt::format("no worker offers {}", job->device)
+                                   : fmt::format("the cluster has {}", Slots(total, job->device));
+      plan.waits.push_back(
+          {job->id, JOB_REASON_WAITING_FOR_WORKERS,
+           fmt::format("{}; {}{}", needs, have,
+                       job->memory > 0 ? fmt::format(" with {:.1f} GiB or more",
+                                                     static_cast<double>(job->memory) / (1 << 30))
+                                       : "")});
     } else if (const auto head = blocked_by.find(job->device); head != blocked_by.end()) {
       plan.waits.push_back({job->id, JOB_REASON_WAITING_FOR_SLOTS,
-                            fmt::format("{}, {} of {} free; its turn comes after jobs/{}", needs, free,
-                                        total, head->second)});
+                            fmt::format("{}, {} of {} free; its turn comes after jobs/{}", needs,
+                                        free, total, head->second)});
     } else if (free < job->world_size) {
       blocked_by.emplace(job->device, job->id);
       plan.waits.push_back({job->id, JOB_REASON_WAITING_FOR_SLOTS,

@@ -49,10 +49,10 @@ struct SchedulerPlan {
   std::vector<Wait> waits;
 };
 
-// Higher priority first, then the older job. A job gets all of its slots or none, on as few workers as
-// can be, in neighbouring ranks. A job that waits for slots which others hold keeps all later jobs of its
-// device waiting, so that none is passed by for ever; one that needs more slots than there are holds
-// nobody up. Pure.
+// Higher priority first, then the older job. A job gets all of its slots or none, on as few workers
+// as can be, in neighbouring ranks. A job that waits for slots which others hold keeps all later
+// jobs of its device waiting, so that none is passed by for ever; one that needs more slots than
+// there are holds nobody up. Pure.
 SchedulerPlan Schedule(const SchedulerSnapshot& snapshot);
 
 }  // namespace wavefield::coordinator

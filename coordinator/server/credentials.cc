@@ -32,7 +32,8 @@ struct Authenticator {
     std::string authorization;
     for (size_t i = 0; i < count; ++i) {
       const std::string_view key = TextOf(metadata[i].key);
-      if (key == ":path" && TextOf(metadata[i].value).starts_with("/grpc.health.v1.Health/")) return true;
+      if (key == ":path" && TextOf(metadata[i].value).starts_with("/grpc.health.v1.Health/"))
+        return true;
       if (key == "authorization") authorization = TextOf(metadata[i].value);
     }
     return tokens.Accepts(authorization);
@@ -75,10 +76,11 @@ class PortCredentials final : public grpc::ServerCredentials {
   grpc_server_credentials* credentials_;
 };
 
-absl::Status CheckPair(const TlsFiles& files, const std::string& certificate, const std::string& key) {
+absl::Status CheckPair(const TlsFiles& files, const std::string& certificate,
+                       const std::string& key) {
   using Bio = std::unique_ptr<BIO, decltype(&BIO_free_all)>;
-  const Bio certificate_bio(BIO_new_mem_buf(certificate.data(), static_cast<int>(certificate.size())),
-                            &BIO_free_all);
+  const Bio certificate_bio(
+      BIO_new_mem_buf(certificate.data(), static_cast<int>(certificate.size())), &BIO_free_all);
   const std::unique_ptr<X509, decltype(&X509_free)> x509(
       PEM_read_bio_X509(certificate_bio.get(), nullptr, nullptr, nullptr), &X509_free);
   if (x509 == nullptr) {

@@ -17,9 +17,10 @@ struct TlsFiles {
   std::string key;          // PEM
 };
 
-// Transport and authentication of the port. With tokens, every call — reflection included, health checks
-// (grpc.health.v1) excepted — is refused with UNAUTHENTICATED before any handler sees it, unless it
-// brings one; `refused` is called then. Works with and without TLS. Errors name the file and the reason.
+// Transport and authentication of the port. With tokens, every call — reflection included, health
+// checks (grpc.health.v1) excepted — is refused with UNAUTHENTICATED before any handler sees it,
+// unless it brings one; `refused` is called then. Works with and without TLS. Errors name the file
+// and the reason.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(
     const std::optional<TlsFiles>& tls, std::optional<TokenTable> tokens,
     std::function<void()> refused);

@@ -20,7 +20,8 @@ class RpcMetrics final : public grpc::experimental::Interceptor {
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
       const auto code = static_cast<absl::StatusCode>(methods->GetSendStatus().error_code());
-      metrics_.ObserveRpc(method_, absl::StatusCodeToString(code), Clock::Real().Monotonic() - start_);
+      metrics_.ObserveRpc(method_, absl::StatusCodeToString(code),
+                          Clock::Real().Monotonic() - start_);
     }
     methods->Proceed();
   }

@@ -110,8 +110,8 @@ absl::Status Server::Parts::Open(const std::filesystem::path& storage_root) {
   WF_RETURN_IF_ERROR(CreateDirectories(storage_root / "datasets"));
   RemoveStagedUploads(storage_root);
   WF_ASSIGN_OR_RETURN(const std::string probe, ReadOrMakeProbe(storage_root));
-  context.reset(new ServiceContext{*store, cluster, leases, series, Clock::Real(), calls, reports, streams,
-                                   storage_root, probe, options.heartbeat});
+  context.reset(new ServiceContext{*store, cluster, leases, series, Clock::Real(), calls, reports,
+                                   streams, storage_root, probe, options.heartbeat});
   jobs = std::make_unique<JobService>(*context);
   checkpoints = std::make_unique<CheckpointService>(*context);
   datasets = std::make_unique<DatasetService>(*context);
@@ -153,11 +153,10 @@ absl::Status Server::Parts::Listen() {
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(MakeRpcMetricsInterceptor(metrics));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
-  for (grpc::Service* service : {static_cast<grpc::Service*>(jobs.get()),
-                                 static_cast<grpc::Service*>(checkpoints.get()),
-                                 static_cast<grpc::Service*>(datasets.get()),
-                                 static_cast<grpc::Service*>(workers.get()),
-                                 static_cast<grpc::Service*>(inference.get())}) {
+  for (grpc::Service* service :
+       {static_cast<grpc::Service*>(jobs.get()), static_cast<grpc::Service*>(checkpoints.get()),
+        static_cast<grpc::Service*>(datasets.get()), static_cast<grpc::Service*>(workers.get()),
+        static_cast<grpc::Service*>(inference.get())}) {
     builder.RegisterService(service);
   }
   grpc_server = builder.BuildAndStart();
@@ -166,14 +165,15 @@ absl::Status Server::Parts::Listen() {
         "cannot listen on {} (--listen): the port is in use; take another one", options.listen));
   }
   address = fmt::format("{}:{}", options.listen.substr(0, options.listen.rfind(':')), port);
-  WF_ASSIGN_OR_RETURN(http,
-                      HttpServer::Start(options.http_listen, {[this] { return MetricsPage(); },
-                                                              [this] { return Health(); }}));
+  WF_ASSIGN_OR_RETURN(
+      http, HttpServer::Start(options.http_listen,
+                              {[this] { return MetricsPage(); }, [this] { return Health(); }}));
   return absl::OkStatus();
 }
 
 absl::Status Server::Parts::Health() {
-  return store->Read([](StoreReader& reader) { return reader.AcknowledgedSequence("", "").status(); });
+  return store->Read(
+      [](StoreReader& reader) { return reader.AcknowledgedSequence("", "").status(); });
 }
 
 void Server::Parts::UpdateCounts() {
@@ -218,10 +218,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   WF_RETURN_IF_ERROR(CreateDirectories(options.data_dir));
   auto lock = FileLock::Acquire(options.data_dir / "lock");
   if (absl::IsFailedPrecondition(lock.status())) {
-    return absl::FailedPreconditionError(
-        fmt::format("the data directory {} is in use by another coordinator; stop it or give another "
-                    "--data-dir",
-                    options.data_dir.string()));
+    return absl::FailedPreconditionError(fmt::format(
+        "the data directory {} is in use by another coordinator; stop it or give another "
+        "--data-dir",
+        options.data_dir.string()));
   }
   WF_RETURN_IF_ERROR(lock.status());
   const std::filesystem::path storage_root = std::filesystem::absolute(
@@ -232,9 +232,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   WF_RETURN_IF_ERROR(p->Open(storage_root));
   WF_RETURN_IF_ERROR(p->Listen());
-  p->control_thread = std::thread([p] {
-    p->control->Run([p] { return p->stopping.load(); }, [p] { p->series.Retire(); });
-  });
+  p->control_thread = std::thread(
+      [p] { p->control->Run([p] { return p->stopping.load(); }, [p] { p->series.Retire(); }); });
   spdlog::info("serves at {}, HTTP at {}:{}, data in {}, storage in {}", p->address,
                HostOf(options.http_listen), p->http->port(), options.data_dir.string(),
                storage_root.string());

@@ -27,9 +27,9 @@ struct ServerOptions {
 // A coordinator that serves, until it is destroyed: then it stops in an orderly way.
 class Server {
  public:
-  // FAILED_PRECONDITION: another coordinator uses the data directory, or its store is of a newer version.
-  // UNAVAILABLE: a port cannot be had. INVALID_ARGUMENT: options that do not go together, files that do not
-  // hold what they should.
+  // FAILED_PRECONDITION: another coordinator uses the data directory, or its store is of a newer
+  // version. UNAVAILABLE: a port cannot be had. INVALID_ARGUMENT: options that do not go together,
+  // files that do not hold what they should.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
   ~Server();
 

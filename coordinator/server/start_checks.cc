@@ -37,7 +37,8 @@ absl::Status CheckAddress(const std::string& address, const char* flag) {
 
 std::string HostOf(const std::string& address) {
   std::string host = address.substr(0, address.rfind(':'));
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
   return host;
 }
 
@@ -49,16 +50,16 @@ absl::Status CheckOptions(const ServerOptions& options) {
   }
   const bool protected_port = !options.tls_certificate.empty() && !options.token_file.empty();
   if (!IsLoopback(options.listen) && !protected_port && !options.insecure) {
-    return absl::InvalidArgumentError(
-        fmt::format("--listen {} can be reached from other machines: give --tls-cert, --tls-key and "
-                    "--token-file, or say --insecure if everybody who can reach it may use it",
-                    options.listen));
+    return absl::InvalidArgumentError(fmt::format(
+        "--listen {} can be reached from other machines: give --tls-cert, --tls-key and "
+        "--token-file, or say --insecure if everybody who can reach it may use it",
+        options.listen));
   }
   if (options.lease < options.heartbeat * 2 || options.heartbeat <= absl::ZeroDuration()) {
-    return absl::InvalidArgumentError(
-        fmt::format("--lease-seconds is {} and --heartbeat-seconds {}; a lease must last at least two "
-                    "heartbeats",
-                    absl::ToDoubleSeconds(options.lease), absl::ToDoubleSeconds(options.heartbeat)));
+    return absl::InvalidArgumentError(fmt::format(
+        "--lease-seconds is {} and --heartbeat-seconds {}; a lease must last at least two "
+        "heartbeats",
+        absl::ToDoubleSeconds(options.lease), absl::ToDoubleSeconds(options.heartbeat)));
   }
   return absl::OkStatus();
 }
@@ -79,8 +80,9 @@ absl::Status CheckPortFree(const std::string& address, const char* flag) {
   const int yes = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
   if (::bind(fd.get(), found->ai_addr, found->ai_addrlen) == 0) return absl::OkStatus();
-  const char* advice = errno == EADDRINUSE ? "is another coordinator running? Stop it or take another port"
-                                           : "take an address of this machine";
+  const char* advice = errno == EADDRINUSE
+                           ? "is another coordinator running? Stop it or take another port"
+                           : "take an address of this machine";
   return absl::UnavailableError(
       fmt::format("cannot listen on {} ({}): {}; {}", address, flag, std::strerror(errno), advice));
 }

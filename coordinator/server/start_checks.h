@@ -9,8 +9,8 @@
 
 namespace wavefield::coordinator {
 
-// Addresses, TLS, tokens and times that go together: without TLS and tokens only loopback is served, unless
-// `insecure` is said aloud.
+// Addresses, TLS, tokens and times that go together: without TLS and tokens only loopback is
+// served, unless `insecure` is said aloud.
 absl::Status CheckOptions(const ServerOptions& options);
 
 // "HOST" of "HOST:PORT".

@@ -28,18 +28,20 @@ absl::StatusOr<TokenTable> TokenTable::Load(const std::string& path) {
     for (std::string word; words >> word;) parts.push_back(word);
     if (parts.empty() || parts[0][0] == '#') continue;
     if (parts.size() > 2) {
-      return absl::InvalidArgumentError(
-          fmt::format("{}:{}: has {} words; a line is NAME TOKEN, or TOKEN", path, number, parts.size()));
+      return absl::InvalidArgumentError(fmt::format(
+          "{}:{}: has {} words; a line is NAME TOKEN, or TOKEN", path, number, parts.size()));
     }
     if (parts.back().size() < kMinTokenLength) {
-      return absl::InvalidArgumentError(fmt::format(
-          "{}:{}: the token has {} characters; it needs at least {} (`openssl rand -hex 32` makes one)",
-          path, number, parts.back().size(), kMinTokenLength));
+      return absl::InvalidArgumentError(
+          fmt::format("{}:{}: the token has {} characters; it needs at least {} (`openssl rand "
+                      "-hex 32` makes one)",
+                      path, number, parts.back().size(), kMinTokenLength));
     }
     table.digests_.push_back(Sha256Hex(parts.back()));
   }
   if (table.digests_.empty()) {
-    return absl::InvalidArgumentError(fmt::format("{} holds no token; a line is NAME TOKEN, or TOKEN", path));
+    return absl::InvalidArgumentError(
+        fmt::format("{} holds no token; a line is NAME TOKEN, or TOKEN", path));
   }
   return table;
 }

@@ -14,7 +14,8 @@ class TokenTable {
   // INVALID_ARGUMENT names the line; it needs at least one token, each of at least 16 characters.
   static absl::StatusOr<TokenTable> Load(const std::string& path);
 
-  // True if `authorization` is "Bearer " and one of the tokens. Takes the same time for every wrong one.
+  // True if `authorization` is "Bearer " and one of the tokens. Takes the same time for every wrong
+  // one.
   bool Accepts(const std::string& authorization) const;
 
  private:

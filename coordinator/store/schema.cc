@@ -9,8 +9,8 @@
 namespace wavefield::coordinator {
 namespace {
 
-// Element i takes a store from version i to i + 1. `record` columns are serialized messages, `crc` is
-// the CRC-32C of the record.
+// Element i takes a store from version i to i + 1. `record` columns are serialized messages, `crc`
+// is the CRC-32C of the record.
 constexpr std::array<const char*, kSchemaVersion> kMigrations = {R"(
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 INSERT INTO meta VALUES ('revision', 0);
@@ -53,10 +53,11 @@ CREATE TABLE rendezvous (
 absl::Status Migrate(SqliteConnection& connection, const std::string& path) {
   WF_ASSIGN_OR_RETURN(const int64_t version, connection.QueryInt("PRAGMA user_version"));
   if (version > kSchemaVersion) {
-    return absl::FailedPreconditionError(fmt::format(
-        "the store {} has version {}, and this program knows versions up to {}: it was written by a "
-        "newer wavefield-coordinator; start that one",
-        path, version, kSchemaVersion));
+    return absl::FailedPreconditionError(
+        fmt::format("the store {} has version {}, and this program knows versions up to {}: it was "
+                    "written by a "
+                    "newer wavefield-coordinator; start that one",
+                    path, version, kSchemaVersion));
   }
   if (version == kSchemaVersion) return absl::OkStatus();
   WF_RETURN_IF_ERROR(connection.Execute("BEGIN IMMEDIATE"));

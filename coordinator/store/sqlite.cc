@@ -86,10 +86,12 @@ std::string SqliteStatement::Bytes(int column) const {
 absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(
     const std::filesystem::path& path) {
   sqlite3* database = nullptr;
-  const int result = sqlite3_open_v2(
-      path.c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int result =
+      sqlite3_open_v2(path.c_str(), &database,
+                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   std::unique_ptr<SqliteConnection> connection(new SqliteConnection(database));
-  if (result != SQLITE_OK) return SqliteError(database, fmt::format("cannot open {}", path.string()));
+  if (result != SQLITE_OK)
+    return SqliteError(database, fmt::format("cannot open {}", path.string()));
   sqlite3_busy_timeout(database, 5000);
   return connection;
 }

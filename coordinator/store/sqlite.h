@@ -62,7 +62,8 @@ class SqliteConnection {
   std::map<std::string, sqlite3_stmt*> statements_;
 };
 
-// RESOURCE_EXHAUSTED (disk full), ALREADY_EXISTS (constraint), DATA_LOSS (corrupt), UNAVAILABLE (I/O).
+// RESOURCE_EXHAUSTED (disk full), ALREADY_EXISTS (constraint), DATA_LOSS (corrupt), UNAVAILABLE
+// (I/O).
 absl::Status SqliteError(sqlite3* database, const std::string& what);
 // Of the last call on a connection failed with `status`: the disk cannot be trusted any more.
 bool IsDiskFailure(const absl::Status& status);

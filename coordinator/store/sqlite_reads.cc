@@ -21,9 +21,9 @@ absl::StatusOr<std::vector<Message>> DecodeRows(const char* table, SqliteStateme
   while (true) {
     WF_ASSIGN_OR_RETURN(const bool row, statement.Step());
     if (!row) return messages;
-    WF_ASSIGN_OR_RETURN(Message message,
-                        DecodeRecord<Message>(table, statement.Bytes(0), statement.Bytes(1),
-                                              statement.Int(2)));
+    WF_ASSIGN_OR_RETURN(
+        Message message,
+        DecodeRecord<Message>(table, statement.Bytes(0), statement.Bytes(1), statement.Int(2)));
     messages.push_back(std::move(message));
   }
 }
@@ -96,8 +96,9 @@ absl::StatusOr<History> SqliteTransaction::HistoryAfterRevision(const std::strin
     }
     history.revision = statement.Int(3);
     if (statement.Int(4) == 0) {
-      WF_ASSIGN_OR_RETURN(StepMetrics step, DecodeRecord<StepMetrics>("steps", job, statement.Bytes(1),
-                                                                      statement.Int(2)));
+      WF_ASSIGN_OR_RETURN(
+          StepMetrics step,
+          DecodeRecord<StepMetrics>("steps", job, statement.Bytes(1), statement.Int(2)));
       history.steps.push_back(std::move(step));
     } else {
       WF_ASSIGN_OR_RETURN(
@@ -113,18 +114,19 @@ absl::StatusOr<std::vector<StepMetrics>> SqliteTransaction::ListSteps(const std:
                                                                       int64_t stride, int limit) {
   WF_ASSIGN_OR_RETURN(
       auto statement,
-      connection_.Prepare("SELECT job, record, crc FROM steps WHERE job = ? AND (step, attempt) > (?, ?) "
-                          "AND step % ? = 0 ORDER BY step, attempt LIMIT ?"));
+      connection_.Prepare(
+          "SELECT job, record, crc FROM steps WHERE job = ? AND (step, attempt) > (?, ?) "
+          "AND step % ? = 0 ORDER BY step, attempt LIMIT ?"));
   statement.Bind(job).Bind(position.step).Bind(position.attempt);
-  return DecodeRows<StepMetrics>("steps",
-                                 statement.Bind(std::max<int64_t>(stride, 1)).Bind(limit));
+  return DecodeRows<StepMetrics>("steps", statement.Bind(std::max<int64_t>(stride, 1)).Bind(limit));
 }
 
 absl::StatusOr<std::vector<EvaluationResult>> SqliteTransaction::ListEvaluations(
     const std::string& job, int64_t first, int64_t last) {
-  WF_ASSIGN_OR_RETURN(auto statement,
-                      connection_.Prepare("SELECT job, record, crc FROM evaluations WHERE job = ? AND "
-                                          "step > ? AND step <= ? ORDER BY step, attempt LIMIT 10000"));
+  WF_ASSIGN_OR_RETURN(
+      auto statement,
+      connection_.Prepare("SELECT job, record, crc FROM evaluations WHERE job = ? AND "
+                          "step > ? AND step <= ? ORDER BY step, attempt LIMIT 10000"));
   return DecodeRows<EvaluationResult>("evaluations", statement.Bind(job).Bind(first).Bind(last));
 }
 
@@ -144,15 +146,16 @@ absl::StatusOr<std::vector<std::pair<int64_t, Checkpoint>>> SqliteTransaction::L
     WF_ASSIGN_OR_RETURN(const bool row, statement.Step());
     if (!row) return checkpoints;
     WF_ASSIGN_OR_RETURN(Checkpoint checkpoint,
-                        DecodeRecord<Checkpoint>("checkpoints", statement.Bytes(0), statement.Bytes(1),
-                                                 statement.Int(2)));
+                        DecodeRecord<Checkpoint>("checkpoints", statement.Bytes(0),
+                                                 statement.Bytes(1), statement.Int(2)));
     checkpoints.emplace_back(statement.Int(3), std::move(checkpoint));
   }
 }
 
 absl::StatusOr<Checkpoint> SqliteTransaction::GetCheckpoint(const std::string& name) {
-  WF_ASSIGN_OR_RETURN(auto statement, connection_.Prepare(
-                                          "SELECT name, record, crc FROM checkpoints WHERE name = ?"));
+  WF_ASSIGN_OR_RETURN(
+      auto statement,
+      connection_.Prepare("SELECT name, record, crc FROM checkpoints WHERE name = ?"));
   return DecodeOnly<Checkpoint>("checkpoints", name, "checkpoint", statement.Bind(name));
 }
 
@@ -180,21 +183,24 @@ absl::StatusOr<int64_t> SqliteTransaction::AcknowledgedSequence(const std::strin
                                                                 const std::string& incarnation) {
   WF_ASSIGN_OR_RETURN(
       auto statement,
-      connection_.Prepare("SELECT sequence FROM acknowledged WHERE worker = ? AND incarnation = ?"));
+      connection_.Prepare(
+          "SELECT sequence FROM acknowledged WHERE worker = ? AND incarnation = ?"));
   WF_ASSIGN_OR_RETURN(const bool row, statement.Bind(worker).Bind(incarnation).Step());
   return row ? statement.Int(0) : 0;
 }
 
 absl::StatusOr<std::optional<RequestRecord>> SqliteTransaction::FindRequest(const std::string& id) {
-  WF_ASSIGN_OR_RETURN(auto statement,
-                      connection_.Prepare("SELECT payload_hash, answer FROM requests WHERE id = ?"));
+  WF_ASSIGN_OR_RETURN(
+      auto statement,
+      connection_.Prepare("SELECT payload_hash, answer FROM requests WHERE id = ?"));
   WF_ASSIGN_OR_RETURN(const bool row, statement.Bind(id).Step());
   if (!row) return std::optional<RequestRecord>();
   return std::optional<RequestRecord>({statement.Bytes(0), statement.Bytes(1)});
 }
 
 absl::StatusOr<std::vector<std::string>> SqliteTransaction::PendingDeletions() {
-  WF_ASSIGN_OR_RETURN(auto statement, connection_.Prepare("SELECT directory FROM deletions LIMIT 100"));
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("SELECT directory FROM deletions LIMIT 100"));
   std::vector<std::string> directories;
   while (true) {
     WF_ASSIGN_OR_RETURN(const bool row, statement.Step());

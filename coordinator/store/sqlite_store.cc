@@ -17,7 +17,8 @@ constexpr size_t kMaxQueued = 4096;
 constexpr size_t kMaxGroup = 256;
 constexpr size_t kMaxIdleReaders = 8;
 
-absl::StatusOr<std::unique_ptr<SqliteConnection>> OpenConnection(const std::filesystem::path& path) {
+absl::StatusOr<std::unique_ptr<SqliteConnection>> OpenConnection(
+    const std::filesystem::path& path) {
   WF_ASSIGN_OR_RETURN(auto connection, SqliteConnection::Open(path));
   WF_RETURN_IF_ERROR(connection->Execute("PRAGMA journal_mode = WAL"));
   WF_RETURN_IF_ERROR(connection->Execute("PRAGMA synchronous = FULL"));

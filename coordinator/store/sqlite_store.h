@@ -14,9 +14,9 @@
 
 namespace wavefield::coordinator {
 
-// The store in one SQLite file: WAL, synchronous=FULL. One writer thread takes everything that waits
-// into one transaction, each request under a SAVEPOINT of its own; requests return after COMMIT.
-// Readers have connections of their own.
+// The store in one SQLite file: WAL, synchronous=FULL. One writer thread takes everything that
+// waits into one transaction, each request under a SAVEPOINT of its own; requests return after
+// COMMIT. Readers have connections of their own.
 class SqliteStore final : public Store {
  public:
   struct Observer {
@@ -42,12 +42,13 @@ class SqliteStore final : public Store {
     std::condition_variable finished;
   };
 
-  SqliteStore(std::filesystem::path path, std::unique_ptr<SqliteConnection> writer, int64_t revision,
-              Observer observer);
+  SqliteStore(std::filesystem::path path, std::unique_ptr<SqliteConnection> writer,
+              int64_t revision, Observer observer);
   void WriterLoop();
   // One transaction; on success `written` holds the jobs that changed.
   absl::Status CommitGroup(const std::vector<Request*>& group, std::vector<JobRecord>& written);
-  static absl::Status RunRequest(SqliteConnection& connection, Request& request, Transaction& writes);
+  static absl::Status RunRequest(SqliteConnection& connection, Request& request,
+                                 Transaction& writes);
 
   const std::filesystem::path path_;
   const Observer observer_;

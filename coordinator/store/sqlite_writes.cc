@@ -18,8 +18,9 @@ absl::Status SqliteTransaction::PutJob(JobRecord& record) {
   if (record.create_revision() == 0) record.set_create_revision(revision_);
   job.set_etag(fmt::format("\"{}\"", job.revision()));
   const std::string bytes = record.SerializeAsString();
-  WF_ASSIGN_OR_RETURN(auto statement,
-                      connection_.Prepare("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)"));
+  WF_ASSIGN_OR_RETURN(
+      auto statement,
+      connection_.Prepare("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)"));
   statement.Bind(JobId(record)).Bind(job.state()).Bind(IsLive(record) ? 1 : 0);
   statement.Bind(record.create_revision()).Bind(job.revision());
   WF_RETURN_IF_ERROR(statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run());
@@ -29,8 +30,9 @@ absl::Status SqliteTransaction::PutJob(JobRecord& record) {
 
 absl::Status SqliteTransaction::PutStep(const std::string& job, const StepMetrics& step) {
   const std::string bytes = step.SerializeAsString();
-  WF_ASSIGN_OR_RETURN(auto statement,
-                      connection_.Prepare("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?)"));
+  WF_ASSIGN_OR_RETURN(
+      auto statement,
+      connection_.Prepare("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?)"));
   statement.Bind(job).Bind(step.step()).Bind(step.attempt()).Bind(++revision_);
   WF_RETURN_IF_ERROR(statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run());
   if (step.step() % 1000 != 0 || step.step() <= kStepRetention) return absl::OkStatus();
@@ -42,16 +44,19 @@ absl::Status SqliteTransaction::PutStep(const std::string& job, const StepMetric
 absl::Status SqliteTransaction::PutEvaluation(const std::string& job,
                                               const EvaluationResult& evaluation) {
   const std::string bytes = evaluation.SerializeAsString();
-  WF_ASSIGN_OR_RETURN(auto statement, connection_.Prepare(
-                                          "INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?, ?)"));
+  WF_ASSIGN_OR_RETURN(
+      auto statement,
+      connection_.Prepare("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?, ?)"));
   statement.Bind(job).Bind(evaluation.step()).Bind(evaluation.attempt()).Bind(++revision_);
   return statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run();
 }
 
-absl::Status SqliteTransaction::PutCheckpoint(const std::string& job, const Checkpoint& checkpoint) {
+absl::Status SqliteTransaction::PutCheckpoint(const std::string& job,
+                                              const Checkpoint& checkpoint) {
   const std::string bytes = checkpoint.SerializeAsString();
   WF_ASSIGN_OR_RETURN(
-      auto statement, connection_.Prepare("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)"));
+      auto statement,
+      connection_.Prepare("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)"));
   statement.Bind(checkpoint.name()).Bind(job).Bind(++revision_);
   return statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run();
 }
@@ -59,12 +64,14 @@ absl::Status SqliteTransaction::PutCheckpoint(const std::string& job, const Chec
 absl::Status SqliteTransaction::DeleteCheckpoint(const Checkpoint& checkpoint) {
   WF_ASSIGN_OR_RETURN(auto removal, connection_.Prepare("DELETE FROM checkpoints WHERE name = ?"));
   WF_RETURN_IF_ERROR(removal.Bind(checkpoint.name()).Run());
-  WF_ASSIGN_OR_RETURN(auto queueing, connection_.Prepare("INSERT OR IGNORE INTO deletions VALUES (?)"));
+  WF_ASSIGN_OR_RETURN(auto queueing,
+                      connection_.Prepare("INSERT OR IGNORE INTO deletions VALUES (?)"));
   return queueing.Bind(checkpoint.directory()).Run();
 }
 
 absl::Status SqliteTransaction::DeletionDone(const std::string& directory) {
-  WF_ASSIGN_OR_RETURN(auto statement, connection_.Prepare("DELETE FROM deletions WHERE directory = ?"));
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("DELETE FROM deletions WHERE directory = ?"));
   return statement.Bind(directory).Run();
 }
 
@@ -92,9 +99,11 @@ absl::Status SqliteTransaction::SetAcknowledgedSequence(const std::string& worke
 
 absl::Status SqliteTransaction::PutRequest(const std::string& id, const RequestRecord& record,
                                            absl::Time now) {
-  WF_ASSIGN_OR_RETURN(auto expiry, connection_.Prepare("DELETE FROM requests WHERE create_time < ?"));
+  WF_ASSIGN_OR_RETURN(auto expiry,
+                      connection_.Prepare("DELETE FROM requests WHERE create_time < ?"));
   WF_RETURN_IF_ERROR(expiry.Bind(absl::ToUnixSeconds(now - kRequestRetention)).Run());
-  WF_ASSIGN_OR_RETURN(auto statement, connection_.Prepare("INSERT INTO requests VALUES (?, ?, ?, ?)"));
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("INSERT INTO requests VALUES (?, ?, ?, ?)"));
   statement.Bind(id).Bind(record.payload_hash).BindBlob(record.answer);
   return statement.Bind(absl::ToUnixSeconds(now)).Run();
 }

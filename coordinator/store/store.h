@@ -45,8 +45,9 @@ struct History {
   bool more = false;     // the limit cut it off
 };
 
-// One consistent state. Job ids, dataset ids and worker ids are bare ("a", not "jobs/a"); checkpoints go
-// by their full names. NOT_FOUND names what is not there; DATA_LOSS a row whose checksum is wrong.
+// One consistent state. Job ids, dataset ids and worker ids are bare ("a", not "jobs/a");
+// checkpoints go by their full names. NOT_FOUND names what is not there; DATA_LOSS a row whose
+// checksum is wrong.
 class StoreReader {
  public:
   virtual ~StoreReader() = default;
@@ -68,8 +69,8 @@ class StoreReader {
       const std::string& job, int64_t first, int64_t last) = 0;
 
   // Newest first; all jobs if `job` is empty. `before`: revision, exclusive.
-  virtual absl::StatusOr<std::vector<std::pair<int64_t, wavefield::v1::Checkpoint>>> ListCheckpoints(
-      const std::string& job, int64_t before, int limit) = 0;
+  virtual absl::StatusOr<std::vector<std::pair<int64_t, wavefield::v1::Checkpoint>>>
+  ListCheckpoints(const std::string& job, int64_t before, int limit) = 0;
   virtual absl::StatusOr<wavefield::v1::Checkpoint> GetCheckpoint(const std::string& name) = 0;
 
   virtual absl::StatusOr<DatasetRecord> GetDataset(const std::string& id) = 0;
@@ -103,7 +104,8 @@ class Transaction : public StoreReader {
   virtual absl::Status PutDataset(const std::string& id, const DatasetRecord& record) = 0;
   virtual absl::Status PutWorker(const std::string& id, const WorkerRecord& record) = 0;
   virtual absl::Status SetAcknowledgedSequence(const std::string& worker,
-                                               const std::string& incarnation, int64_t sequence) = 0;
+                                               const std::string& incarnation,
+                                               int64_t sequence) = 0;
   virtual absl::Status PutRequest(const std::string& id, const RequestRecord& record,
                                   absl::Time now) = 0;
   virtual absl::Status PutRendezvous(const std::string& job, int64_t epoch, const std::string& key,
@@ -116,9 +118,9 @@ class Transaction : public StoreReader {
 class Store {
  public:
   virtual ~Store() = default;
-  // Runs `body` alone, in the order of calls, and returns when what it wrote is durable. An error of
-  // `body` undoes what it wrote and is returned. `body` must not call the store. RESOURCE_EXHAUSTED
-  // when too many wait; UNAVAILABLE when a failed disk has closed the store.
+  // Runs `body` alone, in the order of calls, and returns when what it wrote is durable. An error
+  // of `body` undoes what it wrote and is returned. `body` must not call the store.
+  // RESOURCE_EXHAUSTED when too many wait; UNAVAILABLE when a failed disk has closed the store.
   virtual absl::Status Write(std::function<absl::Status(Transaction&)> body) = 0;
   // Runs `body` on the calling thread over one committed state.
   virtual absl::Status Read(const std::function<absl::Status(StoreReader&)>& body) = 0;

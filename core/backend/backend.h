@@ -102,9 +102,10 @@ class Backend {
   //   Γ_h(t,s) = exp(−Σ_{r=s+1..t} λ_{r,h})
   // qkv [N, 3D] = [q | k | v]; damping [N, H]; frequency, phase [H] (radians per token, radians);
   // y [N, D]. `state` is empty (an empty field) or [B, H, 2·d, d]: for each head the complex field
-  // S = Σ_s Γ(t,s) e^{iω(t−s)} k_s v_sᵀ (d rows of the real part, then d rows of the imaginary part;
-  // row: k, column: v) as of the last token, read on entry, advanced on return. With T = 1 this is
-  // the recurrence that generation uses: work and memory do not depend on how much came before.
+  // S = Σ_s Γ(t,s) e^{iω(t−s)} k_s v_sᵀ (d rows of the real part, then d rows of the imaginary
+  // part; row: k, column: v) as of the last token, read on entry, advanced on return. With T = 1
+  // this is the recurrence that generation uses: work and memory do not depend on how much came
+  // before.
   virtual void FieldOuterForward(int64_t batch, Tensor qkv, Tensor damping, Tensor frequency,
                                  Tensor phase, Tensor state, Tensor y) = 0;
   // Empty initial field. dqkv [N, 3D] =, ddamping [N, H] =, dfrequency [H] +=, dphase [H] +=.

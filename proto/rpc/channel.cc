@@ -16,6 +16,7 @@ namespace {
 constexpr char kServiceConfig[] = R"({
   "methodConfig": [{
     "name": [
+      {"service": "wavefield.v1.JobService", "method": "CreateJob"},
       {"service": "wavefield.v1.JobService", "method": "GetJob"},
       {"service": "wavefield.v1.JobService", "method": "ListJobs"},
       {"service": "wavefield.v1.JobService", "method": "ListMetrics"},

@@ -71,14 +71,23 @@ std::vector<std::string> Paths(const std::vector<LocalSource>& sources) {
 
 TEST(SourceFilesTest, DirectoriesAreWalkedInOrderAndOtherFilesLeftOut) {
   const TemporaryDirectory directory;
-  for (const char* name :
-       {"corpus/b.txt", "corpus/a/x.jsonl.gz", "corpus/c.dict.dz", "corpus/image.png"}) {
+  for (const char* name : {"corpus/b.txt", "corpus/a/x.jsonl.gz", "corpus/c.txt.dz",
+                           "corpus/image.png", "corpus/image.gz"}) {
     directory.Write(name, "text");
   }
   const auto sources = FindSources({(directory.path() / "corpus").string() + "/"});
   ASSERT_TRUE(sources.ok()) << sources.status();
   EXPECT_THAT(Paths(*sources),
-              ElementsAre("corpus/a/x.jsonl.gz", "corpus/b.txt", "corpus/c.dict.dz"));
+              ElementsAre("corpus/a/x.jsonl.gz", "corpus/b.txt", "corpus/c.txt.dz"));
+}
+
+TEST(SourceFilesTest, AFileThatIsNamedItselfCountsAsTextWhateverItIsCalled) {
+  const TemporaryDirectory directory;
+  const auto sources =
+      FindSources({directory.Write("book", "1"), directory.Write("words.dict.dz", "2"),
+                   directory.Write("lines.jsonl.gz", "3")});
+  ASSERT_TRUE(sources.ok()) << sources.status();
+  EXPECT_THAT(Paths(*sources), ElementsAre("book.txt", "words.dict.txt.dz", "lines.jsonl.gz"));
 }
 
 TEST(SourceFilesTest, SameNamesFromDifferentPlacesStayApart) {

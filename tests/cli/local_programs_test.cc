@@ -242,7 +242,7 @@ TEST_F(LocalProgramsTest, GenerateStreamsFromTheCluster) {
       Run({"generate", "first", "--prompt", "-", "--max-tokens", "7"}, "piped\n");
   EXPECT_EQ(people.exit_code, 0) << people.err;
   EXPECT_EQ(people.out, "[piped\n] größer\n");
-  EXPECT_THAT(people.err, HasSubstr("7 tokens at 2ms each"));
+  EXPECT_THAT(people.err, HasSubstr("7 tokens at 2.00 ms each"));
   const CommandResult script =
       Run({"generate", "first", "--prompt", "x", "--max-tokens", "7", "--json"});
   EXPECT_EQ(json::parse(script.out)["text"], "[x] größer");

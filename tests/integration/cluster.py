@@ -66,10 +66,12 @@ class Daemon:
             if line.startswith("ready "):
                 return line.split()[1]
         code = self.process.wait()
+        self.process.stdout.close()
         raise AssertionError(f"{program} ended with {code}:\n{self.log.read_text()[-4000:]}")
 
     def kill(self, number=signal.SIGKILL):
         self.process.send_signal(number)
+        self.process.stdout.close()
         return self.process.wait(timeout=30)
 
 
@@ -85,8 +87,14 @@ class ClusterTest(unittest.TestCase):
         cls.directory = pathlib.Path(tempfile.mkdtemp(prefix="wavefield-test-"))
         cls.coordinator = cls.worker = None
         cls.addClassCleanup(cls._clean_up)
+        cls.make_storage(cls.directory / "storage")
         cls.start_coordinator("127.0.0.1:0")
         cls.start_worker()
+
+    @classmethod
+    def make_storage(cls, path):
+        """Where a test wants another kind of storage."""
+        path.mkdir()
 
     @classmethod
     def _clean_up(cls):

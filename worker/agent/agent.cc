@@ -106,21 +106,22 @@ void Agent::WatchLoop() {
   Backoff backoff(absl::Milliseconds(100), absl::Seconds(2));
   while (link_.WaitRegistered()) {
     const int64_t begun = watch_revisions_;
-    const absl::Status status = Watch();
+    const absl::Status status = Watch(watch);
     watch.Note(status);
     if (watch_revisions_ > begun) backoff.Reset();
     if (absl::IsNotFound(status)) link_.SetRegistered(false);
-    link_.Sleep(backoff.Next());
+    link_.Pause(backoff.Next());
   }
 }
 
-absl::Status Agent::Watch() {
+absl::Status Agent::Watch(OutcomeLog& log) {
   return link_.Call(absl::InfiniteDuration(), [&](grpc::ClientContext& context) {
     const auto stream = link_.stub().WatchAssignments(&context, watch_request_);
     v1::AssignmentList list;
     while (stream->Read(&list)) {
       ++watch_revisions_;
       link_.Heard();
+      log.Note(absl::OkStatus());
       runner_->Reconcile(list);
     }
     return stream->Finish();

@@ -49,7 +49,7 @@ class Agent {
   Agent(FileLock lock, Connection connection, std::unique_ptr<Spool> spool);
   absl::Status StartParts(AgentOptions options);
   void WatchLoop();
-  absl::Status Watch();
+  absl::Status Watch(OutcomeLog& log);
 
   const FileLock lock_;
   CoordinatorLink link_;

@@ -6,6 +6,7 @@
 #include <random>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "core/base/clock.h"
 #include "core/base/rng.h"
 #include "proto/rpc/status.h"
@@ -68,6 +69,19 @@ bool CoordinatorLink::registered() const {
 bool CoordinatorLink::Sleep(absl::Duration duration) {
   const absl::MutexLock lock(&mutex_);
   return !mutex_.AwaitWithTimeout(absl::Condition(&stopped_), duration);
+}
+
+bool CoordinatorLink::Pause(absl::Duration duration) {
+  grpc::Channel& channel = *connection_.channel();
+  if (channel.GetState(false) == GRPC_CHANNEL_READY) return Sleep(duration);
+  const absl::Duration deadline = Clock::Real().Monotonic() + duration;
+  while (Sleep(absl::ZeroDuration())) {
+    const absl::Duration left = deadline - Clock::Real().Monotonic();
+    if (left <= absl::ZeroDuration()) return true;
+    const absl::Duration slice = std::min(left, absl::Milliseconds(100));
+    if (channel.WaitForConnected(absl::ToChronoTime(absl::Now() + slice))) return true;
+  }
+  return false;
 }
 
 void CoordinatorLink::SleepWhileRegistered(absl::Duration duration) {

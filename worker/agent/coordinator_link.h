@@ -44,6 +44,9 @@ class CoordinatorLink {
 
   // Sleeps, but not past a Stop(); false when stopped.
   bool Sleep(absl::Duration duration);
+  // The pause before another try: sleeps like Sleep(), but not past the return of the connection.
+  // gRPC works on a connection in blocking calls alone, and else looks after it every five seconds.
+  bool Pause(absl::Duration duration);
   // Sleeps, but not past a Stop() or the loss of the registration.
   void SleepWhileRegistered(absl::Duration duration);
 

@@ -11,11 +11,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -62,8 +62,14 @@ std::string DefaultWorkerName() {
 }
 
 absl::Status CheckWorkerName(const std::string& name) {
-  static const std::regex pattern("[a-z][a-z0-9.-]{0,62}");
-  if (std::regex_match(name, pattern)) return absl::OkStatus();
+  const auto is_letter = [](char c) { return c >= 'a' && c <= 'z'; };
+  const auto is_allowed = [&](char c) {
+    return is_letter(c) || (c >= '0' && c <= '9') || c == '.' || c == '-';
+  };
+  if (!name.empty() && name.size() <= 63 && is_letter(name[0]) &&
+      std::all_of(name.begin(), name.end(), is_allowed)) {
+    return absl::OkStatus();
+  }
   return absl::InvalidArgumentError(absl::StrCat(
       "--name '", name,
       "' is not a worker name: at most 63 of a-z, 0-9, '.' and '-', beginning with a letter"));

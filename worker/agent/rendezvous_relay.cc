@@ -111,7 +111,7 @@ void RendezvousRelay::Run(int64_t number, const Request& request, const Attempt&
     status = attempt(*context, left, value);
     const absl::Duration pause = backoff.Next();
     if (!absl::IsUnavailable(status) || Clock::Real().Monotonic() + pause >= deadline) break;
-    if (!link_.Sleep(pause)) break;
+    if (!link_.Pause(pause)) break;
   }
   if (!cancelled) reply_(request.task_id, {request.id, std::move(value), std::move(status)});
   const absl::MutexLock lock(&mutex_);

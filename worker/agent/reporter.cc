@@ -60,7 +60,7 @@ void Reporter::Loop() {
       link_.Sleep(begun + kBatchInterval - Clock::Real().Monotonic());
     } else {
       if (absl::IsNotFound(status)) link_.SetRegistered(false);
-      link_.Sleep(backoff.Next());
+      link_.Pause(backoff.Next());
     }
   }
 }

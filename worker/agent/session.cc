@@ -39,7 +39,7 @@ void Session::Loop() {
       const absl::Status status = Register(interval);
       registration.Note(status);
       if (!status.ok()) {
-        link_.Sleep(backoff.Next());
+        link_.Pause(backoff.Next());
         continue;
       }
       backoff.Reset();

@@ -18,6 +18,9 @@ namespace {
 
 // Bytes of one write and fsync.
 constexpr size_t kMaxWriteBytes = 4 << 20;
+// Beside the segments: the sequence up to which all is acknowledged, 8 bytes in the machine's
+// order, not synced. Without it more is replayed than need be.
+constexpr char kMarkName[] = "acknowledged";
 
 }  // namespace
 
@@ -26,6 +29,7 @@ absl::StatusOr<std::unique_ptr<Spool>> Spool::Open(const SpoolOptions& options) 
   auto spool = std::unique_ptr<Spool>(new Spool(options));
   const absl::MutexLock disk_lock(&spool->disk_mutex_);
   WF_RETURN_IF_ERROR(spool->Recover());
+  WF_RETURN_IF_ERROR(spool->OpenMark());
   return spool;
 }
 
@@ -34,6 +38,18 @@ Spool::~Spool() {
   const absl::MutexLock disk_lock(&disk_mutex_);
   std::error_code ignored;
   for (const Segment& segment : segments_) std::filesystem::remove(segment.path, ignored);
+  std::filesystem::remove(options_.directory / kMarkName, ignored);
+}
+
+absl::Status Spool::OpenMark() {
+  const std::filesystem::path path = options_.directory / kMarkName;
+  mark_ = FileDescriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!mark_.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot open ", path.string()));
+  int64_t marked = 0;
+  const ssize_t got = ::pread(mark_.get(), &marked, sizeof(marked), 0);
+  const absl::MutexLock lock(&mutex_);
+  if (got == sizeof(marked) && marked <= last_) acknowledged_ = std::max(acknowledged_, marked);
+  return absl::OkStatus();
 }
 
 absl::Status Spool::Recover() {
@@ -114,6 +130,12 @@ int64_t Spool::Append(v1::WorkerEvent event) {
 
 absl::Status Spool::Sync() {
   const absl::MutexLock disk_lock(&disk_mutex_);
+  absl::Status status = WritePending();
+  refused_ = !status.ok();
+  return status;
+}
+
+absl::Status Spool::WritePending() {
   const int64_t goal = last_sequence();
   while (true) {
     std::string records;
@@ -202,6 +224,7 @@ std::vector<v1::WorkerEvent> Spool::Read(int64_t after, int max_events, int64_t 
     cursor_ = {next, segment.first, offset};
     if (segment.last >= next) return events;
   }
+  if (!refused_) return events;
   const absl::MutexLock lock(&mutex_);
   for (const Pending& pending : pending_) {
     if (!take(std::string_view(pending.record).substr(kRecordHeaderBytes))) break;
@@ -213,6 +236,8 @@ void Spool::Acknowledge(int64_t sequence) {
   const absl::MutexLock disk_lock(&disk_mutex_);
   const absl::MutexLock lock(&mutex_);
   acknowledged_ = std::max(acknowledged_, std::min(sequence, last_));
+  [[maybe_unused]] const ssize_t put =
+      ::pwrite(mark_.get(), &acknowledged_, sizeof(acknowledged_), 0);
   bool gap = false;  // behind what is on disk, were it kept
   while (!pending_.empty() && pending_.front().sequence <= acknowledged_) {
     gap = true;

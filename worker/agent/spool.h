@@ -27,11 +27,12 @@ struct SpoolOptions {
 };
 
 // Events on their way to the coordinator: in order, without gaps, on disk until acknowledged.
-// Append() never touches the disk; Sync() writes what was appended. While the disk refuses writes
-// events wait in memory and can be read all the same. Thread-safe.
+// Append() never touches the disk; Sync() writes what was appended, and only then it can be read.
+// While the disk refuses writes events wait in memory and can be read from there. Thread-safe.
 class Spool {
  public:
   // Takes up what an earlier Spool left there; a torn or corrupt tail is cut off, with a warning.
+  // After a crash of the machine some of what was acknowledged may come back.
   static absl::StatusOr<std::unique_ptr<Spool>> Open(const SpoolOptions& options);
   // Removes its files if everything was acknowledged; does not sync.
   ~Spool();
@@ -79,7 +80,9 @@ class Spool {
   };
 
   explicit Spool(const SpoolOptions& options) : options_(options) {}
+  absl::Status WritePending() ABSL_EXCLUSIVE_LOCKS_REQUIRED(disk_mutex_);
   absl::Status Recover() ABSL_EXCLUSIVE_LOCKS_REQUIRED(disk_mutex_);
+  absl::Status OpenMark() ABSL_EXCLUSIVE_LOCKS_REQUIRED(disk_mutex_);
   absl::Status OpenSegment(int64_t first) ABSL_EXCLUSIVE_LOCKS_REQUIRED(disk_mutex_);
   absl::Status WriteToSegment(const std::string& records)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(disk_mutex_);
@@ -91,7 +94,9 @@ class Spool {
   absl::Mutex disk_mutex_;
   std::deque<Segment> segments_ ABSL_GUARDED_BY(disk_mutex_);  // the last one is written to
   FileDescriptor active_ ABSL_GUARDED_BY(disk_mutex_);         // open iff segments_ is not empty
+  FileDescriptor mark_ ABSL_GUARDED_BY(disk_mutex_);           // holds what was acknowledged
   Cursor cursor_ ABSL_GUARDED_BY(disk_mutex_);
+  bool refused_ ABSL_GUARDED_BY(disk_mutex_) = false;  // by the disk, at the last Sync()
 
   mutable absl::Mutex mutex_;
   std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);  // not on disk yet

@@ -123,6 +123,11 @@ absl::StatusOr<ResumedFrom> CheckpointKeeper::Resume(TrainingState& state,
   ResumedFrom resumed;
   std::array<double, 1> choice = {-1};
   if (communicator.rank() == 0) {
+    const auto removed = RemoveIncompleteCheckpoints(storage_, task_.checkpoint_directory,
+                                                     static_cast<uint64_t>(task_.epoch));
+    if (!removed.ok()) {
+      resumed.warnings.push_back("incomplete checkpoints stay: " + removed.status().ToString());
+    }
     for (size_t i = 0; i < task_.resume_candidates.size() && choice[0] < 0; ++i) {
       WF_ASSIGN_OR_RETURN(const auto path, storage_.LocalPath(task_.resume_candidates[i]));
       const auto verified = VerifyCheckpoint(path, VerifyLevel::kFull);

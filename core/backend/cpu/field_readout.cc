@@ -21,6 +21,8 @@ HWY_BEFORE_NAMESPACE();
 namespace wavefield {
 namespace HWY_NAMESPACE {
 
+static_assert(hn::MaxLanes(FloatTag()) <= kReadoutPad);
+
 // to[i] = Σ_j weights[i, j] from[j]; from, to [heads, padded].
 void Mix(const float* weights, const float* from, int64_t heads, int64_t padded, float* to) {
   const FloatTag d;
@@ -45,7 +47,7 @@ void Pad(const ReadoutLayout& layout, const float* row, float* padded) {
   }
 }
 
-// Couples one row and returns 1 / root mean square per head in `inverse_rms`.
+// Couples one row into room.coupled; 1 / root mean square per head into room.inverse_rms.
 void CoupleRow(const ReadoutLayout& layout, const float* weights, const float* y,
                const ReadoutRoom& room) {
   Pad(layout, y, room.y);

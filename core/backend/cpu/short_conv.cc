@@ -124,7 +124,7 @@ ConvWeights Prepare(const contract::ShortConvSizes& size, const Tensor& weight, 
   return {size.taps, size.channels, room, bias.f32()};
 }
 
-// Calls body(sequence, begin, end, block) for blocks of kRowBlock tokens [begin, end).
+// Calls body(sequence, begin, end, block, thread) for blocks of kRowBlock tokens [begin, end).
 template <class Body>
 void ForEachBlock(int threads, const contract::ShortConvSizes& size, const Body& body) {
   const int64_t per_sequence = RowBlocks(size.tokens);

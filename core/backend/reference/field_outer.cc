@@ -45,6 +45,35 @@ struct Head {
   }
 };
 
+// The state after the last token, from the one before the first.
+void AdvanceState(const Head& head, const Tensor& qkv, const std::vector<double>& sums,
+                  double omega, float* real, float* imaginary) {
+  const int64_t tokens = head.size.tokens, d = head.size.head_width;
+  if (tokens == 0) return;
+  const double decay = std::exp(-sums[tokens - 1]), turn = omega * static_cast<double>(tokens);
+  const double cosine = std::cos(turn), sine = std::sin(turn);
+  std::vector<double> new_real(d * d), new_imaginary(d * d);
+  for (int64_t at = 0; at < d * d; ++at) {
+    new_real[at] = decay * (cosine * real[at] - sine * imaginary[at]);
+    new_imaginary[at] = decay * (sine * real[at] + cosine * imaginary[at]);
+  }
+  for (int64_t s = 0; s < tokens; ++s) {
+    const double gamma = std::exp(sums[s] - sums[tokens - 1]);
+    const double angle = omega * static_cast<double>(tokens - 1 - s);
+    const double weight_real = gamma * std::cos(angle), weight_imaginary = gamma * std::sin(angle);
+    for (int64_t at = 0; at < d * d; ++at) {
+      const double deposit =
+          static_cast<double>(head.Part(qkv, s, 1)[at / d]) * head.Part(qkv, s, 2)[at % d];
+      new_real[at] += weight_real * deposit;
+      new_imaginary[at] += weight_imaginary * deposit;
+    }
+  }
+  for (int64_t at = 0; at < d * d; ++at) {
+    real[at] = Round(new_real[at]);
+    imaginary[at] = Round(new_imaginary[at]);
+  }
+}
+
 }  // namespace
 
 void ReferenceBackend::FieldOuterForward(int64_t batch, Tensor qkv, Tensor damping,
@@ -70,34 +99,17 @@ void ReferenceBackend::FieldOuterForward(int64_t batch, Tensor qkv, Tensor dampi
         }
         if (!state.empty()) {
           const double theta = omega * static_cast<double>(t + 1) + phi;
+          const double cosine = std::exp(-sums[t]) * std::cos(theta);
+          const double sine = std::exp(-sums[t]) * std::sin(theta);
           for (int64_t k = 0; k < d; ++k) {
             for (int64_t c = 0; c < d; ++c) {
-              out[c] +=
-                  std::exp(-sums[t]) * q[k] *
-                  (std::cos(theta) * real[k * d + c] - std::sin(theta) * imaginary[k * d + c]);
+              out[c] += q[k] * (cosine * real[k * d + c] - sine * imaginary[k * d + c]);
             }
           }
         }
         for (int64_t c = 0; c < d; ++c) head.Output(y, t)[c] = Round(out[c]);
       }
-      if (state.empty() || tokens == 0) continue;
-      const double decay = std::exp(-sums[tokens - 1]), turn = omega * static_cast<double>(tokens);
-      for (int64_t k = 0; k < d; ++k) {
-        for (int64_t c = 0; c < d; ++c) {
-          float& re = real[k * d + c];
-          float& im = imaginary[k * d + c];
-          double new_re = decay * (std::cos(turn) * re - std::sin(turn) * im);
-          double new_im = decay * (std::sin(turn) * re + std::cos(turn) * im);
-          for (int64_t s = 0; s < tokens; ++s) {
-            const double deposit = std::exp(sums[s] - sums[tokens - 1]) * head.Part(qkv, s, 1)[k] *
-                                   head.Part(qkv, s, 2)[c];
-            new_re += std::cos(omega * static_cast<double>(tokens - 1 - s)) * deposit;
-            new_im += std::sin(omega * static_cast<double>(tokens - 1 - s)) * deposit;
-          }
-          re = Round(new_re);
-          im = Round(new_im);
-        }
-      }
+      if (!state.empty()) AdvanceState(head, qkv, sums, omega, real, imaginary);
     }
   }
 }

@@ -14,30 +14,6 @@ constexpr int64_t kMaxWidth = 65536;
 constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxVocabulary = 4 << 20;
 
-class Violations {
- public:
-  explicit Violations(std::string prefix) : prefix_(std::move(prefix)) {}
-
-  void Add(const std::string& field, std::string description) {
-    list_.push_back({prefix_ + field, std::move(description)});
-  }
-  void Range(const std::string& field, int64_t value, int64_t low, int64_t high) {
-    if (value < low || value > high) {
-      Add(field, fmt::format("is {}; allowed: {} to {}", value, low, high));
-    }
-  }
-  void OneOf(const std::string& field, const std::string& value, const std::string& allowed) {
-    if (value != allowed) {
-      Add(field, fmt::format("is '{}'; supported: '{}'", value.substr(0, 64), allowed));
-    }
-  }
-  std::vector<FieldViolation> Take() { return std::move(list_); }
-
- private:
-  std::string prefix_;
-  std::vector<FieldViolation> list_;
-};
-
 // Parameters of one layer in matrices, and in vectors.
 int64_t LayerMatrixParameters(const ModelConfig& c) {
   return 4 * c.d_model * c.d_model + c.d_model * c.d_model + 3 * c.d_model * c.d_ff +
@@ -99,16 +75,22 @@ absl::StatusOr<ModelConfig> ModelConfigFromJson(const nlohmann::json& json) {
 }
 
 std::vector<FieldViolation> Validate(const ModelConfig& c, const std::string& prefix) {
-  Violations violations(prefix);
-  violations.OneOf("form", c.form, "modern");
-  violations.OneOf("damping", c.damping, "selective");
-  violations.OneOf("deposit", c.deposit, "outer");
-  violations.Range("d_model", c.d_model, 1, kMaxWidth);
-  violations.Range("n_layers", c.n_layers, 1, kMaxLayers);
-  violations.Range("n_heads", c.n_heads, 1, std::max<int64_t>(1, c.d_model));
-  violations.Range("d_ff", c.d_ff, 1, 4 * kMaxWidth);
-  violations.Range("vocab_size", c.vocab_size, 64, kMaxVocabulary);
-  violations.Range("conv_width", c.conv_width, 1, 64);
+  ViolationList violations(prefix);
+  const auto one_of = [&](const std::string& field, const std::string& value,
+                          const std::string& supported) {
+    if (value != supported) {
+      violations.Add(field, fmt::format("is '{}'; supported: '{}'", value.substr(0, 64), supported));
+    }
+  };
+  one_of("form", c.form, "modern");
+  one_of("damping", c.damping, "selective");
+  one_of("deposit", c.deposit, "outer");
+  violations.Range<int64_t>("d_model", c.d_model, 1, kMaxWidth);
+  violations.Range<int64_t>("n_layers", c.n_layers, 1, kMaxLayers);
+  violations.Range<int64_t>("n_heads", c.n_heads, 1, std::max<int64_t>(1, c.d_model));
+  violations.Range<int64_t>("d_ff", c.d_ff, 1, 4 * kMaxWidth);
+  violations.Range<int64_t>("vocab_size", c.vocab_size, 64, kMaxVocabulary);
+  violations.Range<int64_t>("conv_width", c.conv_width, 1, 32);
   if (c.n_heads > 0 && c.d_model % c.n_heads != 0) {
     violations.Add("n_heads", fmt::format("is {}, which does not divide d_model {}; choose a divisor",
                                           c.n_heads, c.d_model));

@@ -8,28 +8,6 @@
 #include "core/base/json_numbers.h"
 
 namespace wavefield {
-namespace {
-
-class Violations {
- public:
-  void Add(const std::string& field, std::string description) {
-    list_.push_back({field, std::move(description)});
-  }
-  template <typename T>
-  void Range(const std::string& field, T value, T low, T high) {
-    // Written so that NaN is out of range.
-    if (!(value >= low && value <= high)) {
-      Add(field, fmt::format("is {}; allowed: {} to {}", value, low, high));
-    }
-  }
-  std::vector<FieldViolation> Take() { return std::move(list_); }
-
- private:
-  std::vector<FieldViolation> list_;
-};
-
-}  // namespace
-
 int64_t DefaultMicroBatchSize(int64_t batch_size, int64_t world_size) {
   const int64_t limit = std::min<int64_t>(4, batch_size / std::max<int64_t>(1, world_size));
   for (int64_t size = limit; size > 1; --size) {
@@ -47,7 +25,7 @@ void FillDefaults(TrainingConfig& c, int64_t world_size) {
 }
 
 std::vector<FieldViolation> Validate(const TrainingConfig& c, int64_t world_size) {
-  Violations v;
+  ViolationList v;
   v.Range<int64_t>("training.sequence_length", c.sequence_length, 1, int64_t{1} << 24);
   v.Range<int64_t>("training.batch_size", c.batch_size, 1, 1 << 20);
   v.Range<int64_t>("training.micro_batch_size", c.micro_batch_size, 1, 1 << 16);

@@ -73,6 +73,17 @@ TEST_P(LawsTest, ALaterTokenChangesNoBitOfWhatComesBefore) {
   }
 }
 
+TEST_P(LawsTest, ARowOfAMatrixProductDependsOnItsOwnRowAlone) {
+  const Tensor a = Random({70, 33}), b = Random({65, 33});
+  const Tensor before = Zeros({70, 65}), after = Zeros({70, 65});
+  backend_->MatMul(Transpose::kNo, Transpose::kYes, a, b, 0.0f, before);
+  for (int64_t i = 0; i < 33; ++i) a.f32()[40 * 33 + i] += 1.0f;
+  backend_->MatMul(Transpose::kNo, Transpose::kYes, a, b, 0.0f, after);
+  EXPECT_TRUE(SameBits(before.Rows(0, 40), after.Rows(0, 40)));
+  EXPECT_FALSE(SameBits(before.Rows(40, 41), after.Rows(40, 41)));
+  EXPECT_TRUE(SameBits(before.Rows(41, 70), after.Rows(41, 70)));
+}
+
 TEST_P(LawsTest, PiecesOfASequenceWithCarriedStateAreTheSequence) {
   const Tensor qkvg = Random({kTokens, 4 * kWidth}), weight = Random({3 * kWidth, 4});
   const Tensor bias = Random({3 * kWidth}), damping = Random({kTokens, kHeads}, 0.0, 0.2);

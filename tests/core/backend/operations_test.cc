@@ -4,10 +4,12 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "core/backend/backend.h"
+#include "hwy/targets.h"
 #include "tests/core/backend/guarded_tensors.h"
 #include "tests/core/backend/operation_cases.h"
 
@@ -43,26 +45,20 @@ std::vector<Tensor> Prepare(const OperationCase& op, uint64_t seed, GuardedTenso
   return tensors;
 }
 
-class OperationsTest : public ::testing::TestWithParam<int> {
- protected:
-  const int threads_ = GetParam();
-  std::unique_ptr<Backend> cpu_ = MakeCpuBackend(threads_);
-};
-
-TEST_P(OperationsTest, AgreeWithTheScalarReferenceAndTouchNothingElse) {
+// Runs every operation on `backend` and on the reference with the same random inputs.
+void ExpectAgreement(Backend& backend) {
   const auto reference = MakeReferenceBackend();
   for (const OperationCase& op : AllOperationCases()) {
     const uint64_t seed = FreshSeed();
     SCOPED_TRACE(op.name + " seed " + std::to_string(seed));
-    GuardedTensors memory;
-    const auto expected = Prepare(op, seed, memory);
-    GuardedTensors original_memory, memory2;
+    GuardedTensors reference_memory, memory, original_memory;
+    const auto expected = Prepare(op, seed, reference_memory);
+    const auto actual = Prepare(op, seed, memory);
     const auto original = Prepare(op, seed, original_memory);
-    const auto actual = Prepare(op, seed, memory2);
     op.run(*reference, expected);
-    op.run(*cpu_, actual);
-    EXPECT_TRUE(memory.Intact()) << "the reference wrote out of bounds";
-    EXPECT_TRUE(memory2.Intact()) << "wrote out of bounds";
+    op.run(backend, actual);
+    EXPECT_TRUE(reference_memory.Intact()) << "the reference wrote out of bounds";
+    EXPECT_TRUE(memory.Intact()) << "wrote out of bounds";
     for (size_t i = 0; i < actual.size(); ++i) {
       SCOPED_TRACE("operand " + std::to_string(i));
       if (op.operands[i].role == Role::kInput) {
@@ -79,6 +75,14 @@ TEST_P(OperationsTest, AgreeWithTheScalarReferenceAndTouchNothingElse) {
     }
   }
 }
+
+class OperationsTest : public ::testing::TestWithParam<int> {
+ protected:
+  const int threads_ = GetParam();
+  std::unique_ptr<Backend> cpu_ = MakeCpuBackend(threads_);
+};
+
+TEST_P(OperationsTest, AgreeWithTheScalarReferenceAndTouchNothingElse) { ExpectAgreement(*cpu_); }
 
 TEST_P(OperationsTest, GiveTheSameBitsAgainAndForAnyNumberOfThreads) {
   const auto single = MakeCpuBackend(1);
@@ -114,6 +118,20 @@ TEST_P(OperationsTest, SumOfSquaresIsThatOfDoubles) {
     EXPECT_EQ(sum, cpu_->SumOfSquares(x));
     EXPECT_EQ(sum, MakeCpuBackend(1)->SumOfSquares(x));
   }
+}
+
+TEST(OperationsOnOlderInstructionSets, AgreeWithTheScalarReferenceToo) {
+  std::set<std::string> tried = {MakeCpuBackend(1)->fingerprint()};
+  for (int64_t targets = hwy::SupportedTargets(); targets != 0; targets &= targets - 1) {
+    hwy::SetSupportedTargetsForTest(targets & -targets);
+    const auto backend = MakeCpuBackend(1);
+    // Instruction sets that are not compiled in fall back on others.
+    if (!tried.insert(backend->fingerprint()).second) continue;
+    SCOPED_TRACE(backend->fingerprint());
+    ExpectAgreement(*backend);
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  EXPECT_EQ(tried.count(MakeCpuBackend(1)->fingerprint()), 1u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, OperationsTest, ::testing::Values(1, 2, 3));

@@ -122,13 +122,13 @@ TEST_F(SubprocessTest, InheritsNoOtherDescriptors) {
   const FileDescriptor unmarked(::open("/dev/null", O_RDONLY));
   auto out = SocketPair();
   ASSERT_TRUE(unmarked.valid() && out.ok());
-  ProcessOptions options = Shell("ls /proc/$$/fd | tr '\\n' ' '");
+  ProcessOptions options = Shell("ls /proc/$$/fd; :");
   options.stdout_fd = out->second.get();
   options.stderr_fd = out->second.get();
   auto process = Subprocess::Start(options);
   ASSERT_TRUE(process.ok());
   out->second.Close();
-  EXPECT_EQ(ReadAll(out->first.get()), "0 1 2 ");
+  EXPECT_EQ(ReadAll(out->first.get()), "0\n1\n2\n");
 }
 
 TEST_F(SubprocessTest, StopAsksFirstAndKillsAfterTheGrace) {

@@ -11,7 +11,7 @@ namespace wavefield {
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    char name[] = "/tmp/wavefield-base-XXXXXX";
+    char name[] = "/tmp/wavefield-test-XXXXXX";
     EXPECT_NE(::mkdtemp(name), nullptr);
     path_ = name;
   }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <deque>
 #include <filesystem>
@@ -13,25 +12,9 @@
 #include "core/base/file.h"
 #include "core/checkpoint/reader.h"
 #include "core/checkpoint/writer.h"
+#include "tests/core/base/temporary_directory.h"
 
 namespace wavefield {
-
-// A directory that lives as long as this object.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    char name[] = "/tmp/wavefield-checkpoint-XXXXXX";
-    EXPECT_NE(::mkdtemp(name), nullptr);
-    path_ = name;
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 // Named tensors that own their memory.
 class TensorSet {

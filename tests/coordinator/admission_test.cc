@@ -1,0 +1,242 @@
+#include "coordinator/admission/admission.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "coordinator/store/sqlite_store.h"
+#include "core/base/file.h"
+#include "core/base/status_macros.h"
+#include "proto/rpc/status.h"
+#include "tests/core/base/temporary_directory.h"
+
+namespace wavefield::coordinator {
+namespace {
+
+using testing::HasSubstr;
+
+class AdmissionTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    facts_.storage_root = directory_.path();
+    ASSERT_TRUE(CreateDirectories(directory_.path() / "datasets/text").ok());
+    ASSERT_TRUE(WriteFileAtomically(directory_.path() / "datasets/text/train", "0123456789").ok());
+    store_ = SqliteStore::Open(directory_.path() / "coordinator.db", {}).value();
+    DatasetRecord record;
+    v1::Dataset& dataset = *record.mutable_dataset();
+    dataset.set_name("datasets/text");
+    dataset.set_directory("datasets/text");
+    dataset.set_vocab_size(200);
+    dataset.set_train_tokens(1000);
+    auto& file = *record.add_files();
+    file.set_path("train");
+    file.set_bytes(10);
+    ASSERT_TRUE(store_
+                    ->Write([&](Transaction& transaction) {
+                      return transaction.PutDataset("text", record);
+                    })
+                    .ok());
+    AddWorker("cpu", 2, int64_t{4} << 30);
+    request_.mutable_spec()->mutable_model()->set_preset("wave-field-test");
+    request_.mutable_spec()->set_dataset("text");
+    training().set_max_steps(100);
+    training().set_sequence_length(64);
+  }
+
+  void AddWorker(const std::string& device, int slots, int64_t memory) {
+    v1::Worker& worker = facts_.workers.emplace_back();
+    worker.set_device(device);
+    worker.set_slots(slots);
+    worker.set_memory_per_slot(memory);
+  }
+
+  v1::JobSpec& spec() { return *request_.mutable_spec(); }
+  v1::TrainingSpec& training() { return *spec().mutable_training(); }
+
+  absl::StatusOr<JobRecord> Admit() {
+    absl::StatusOr<JobRecord> record;
+    WF_RETURN_IF_ERROR(store_->Read([&](StoreReader& reader) {
+      record = AdmitJob(request_, reader, facts_, absl::FromUnixSeconds(1));
+      return absl::OkStatus();
+    }));
+    return record;
+  }
+
+  // The one violation there is must be of this field and say these words.
+  void ExpectOnly(const std::string& field, const std::string& words) {
+    const auto details = BadRequestOf(Admit().status());
+    ASSERT_EQ(details.field_violations_size(), 1) << details.ShortDebugString();
+    EXPECT_EQ(details.field_violations(0).field(), field);
+    EXPECT_THAT(details.field_violations(0).description(), HasSubstr(words));
+  }
+
+  TemporaryDirectory directory_;
+  std::unique_ptr<SqliteStore> store_;
+  AdmissionFacts facts_;
+  v1::CreateJobRequest request_;
+};
+
+TEST_F(AdmissionTest, FillsInEveryDefault) {
+  const auto record = Admit();
+  ASSERT_TRUE(record.ok()) << record.status();
+  const v1::JobSpec& filled = record->job().spec();
+  EXPECT_EQ(filled.dataset(), "datasets/text");
+  EXPECT_EQ(filled.model().vocab_size(), 256) << "the dataset's 200, padded";
+  EXPECT_EQ(filled.model().form(), "modern");
+  EXPECT_EQ(filled.training().batch_size(), 16);
+  EXPECT_EQ(filled.training().micro_batch_size(), 4);
+  EXPECT_EQ(filled.training().schedule().kind(), "cosine");
+  EXPECT_EQ(filled.training().schedule().warmup_steps(), 10);
+  EXPECT_EQ(filled.training().optimizer().kind(), "adamw");
+  EXPECT_EQ(filled.training().optimizer().beta2(), 0.95);
+  EXPECT_EQ(filled.resources().device(), "cpu");
+  EXPECT_EQ(filled.resources().world_size(), 1);
+  EXPECT_EQ(filled.checkpoint().every_minutes(), 10);
+  EXPECT_EQ(filled.checkpoint().keep_last(), 3);
+  EXPECT_EQ(filled.restart().max_restarts(), 3);
+  EXPECT_TRUE(filled.training().has_max_minutes());
+  EXPECT_GT(record->job().parameter_count(), 0);
+  EXPECT_GT(record->job().memory_estimate_bytes(), 0);
+  EXPECT_EQ(record->job().state(), v1::JOB_STATE_QUEUED);
+}
+
+TEST_F(AdmissionTest, UnknownPresetNamesTheNearest) {
+  spec().mutable_model()->set_preset("wave-feild-3m");
+  ExpectOnly("model.preset", "wave-field-3m");
+}
+
+TEST_F(AdmissionTest, MissingPreset) {
+  spec().mutable_model()->clear_preset();
+  ExpectOnly("model.preset", "is not set");
+}
+
+TEST_F(AdmissionTest, UnknownDatasetNamesTheNearest) {
+  spec().set_dataset("datasets/texd");
+  ExpectOnly("dataset", "did you mean 'text'");
+}
+
+TEST_F(AdmissionTest, DatasetWhoseFileIsGone) {
+  std::filesystem::remove(directory_.path() / "datasets/text/train");
+  ExpectOnly("dataset", "has lost its file");
+}
+
+TEST_F(AdmissionTest, DatasetWhoseFileChanged) {
+  ASSERT_TRUE(WriteFileAtomically(directory_.path() / "datasets/text/train", "0123").ok());
+  ExpectOnly("dataset", "has 4 bytes, catalogued were 10");
+}
+
+TEST_F(AdmissionTest, SequenceLongerThanTheDataset) {
+  training().set_sequence_length(1000);
+  ExpectOnly("training.sequence_length", "has 1000 tokens, so at most 999");
+}
+
+TEST_F(AdmissionTest, VocabularySmallerThanTheDatasets) {
+  spec().mutable_model()->set_vocab_size(128);
+  ExpectOnly("model.vocab_size", "needs at least 200");
+}
+
+TEST_F(AdmissionTest, WorldSizeTheClusterCanNeverGive) {
+  spec().mutable_resources()->set_world_size(3);
+  ExpectOnly("resources.world_size", "is 3; allowed: 1 to 2");
+}
+
+TEST_F(AdmissionTest, WithoutWorkersAJobMayWaitForThem) {
+  facts_.workers.clear();
+  spec().mutable_resources()->set_world_size(16);
+  EXPECT_TRUE(Admit().ok());
+  spec().mutable_resources()->set_world_size(65);
+  training().set_batch_size(260);
+  ExpectOnly("resources.world_size", "is 65; allowed: 1 to 64");
+}
+
+TEST_F(AdmissionTest, BatchThatDoesNotDivide) {
+  training().set_batch_size(10);
+  training().set_micro_batch_size(4);
+  ExpectOnly("training.micro_batch_size", "does not divide");
+}
+
+TEST_F(AdmissionTest, WidthsThatDoNotDivide) {
+  spec().mutable_model()->set_n_heads(3);
+  const auto details = BadRequestOf(Admit().status());
+  ASSERT_GE(details.field_violations_size(), 1);
+  EXPECT_THAT(details.field_violations(0).field(), HasSubstr("model."));
+}
+
+TEST_F(AdmissionTest, RatesThatAreNoNumbersOrNegative) {
+  training().mutable_schedule()->set_learning_rate(std::numeric_limits<double>::quiet_NaN());
+  ExpectOnly("training.schedule.learning_rate", "nan");
+  training().mutable_schedule()->set_learning_rate(-1);
+  ExpectOnly("training.schedule.learning_rate", "-1");
+}
+
+TEST_F(AdmissionTest, NegativeWarmupIsNotTakenForTheDefault) {
+  training().mutable_schedule()->set_warmup_steps(-1);
+  ExpectOnly("training.schedule.warmup_steps", "is -1");
+}
+
+TEST_F(AdmissionTest, NoBudget) {
+  training().clear_max_steps();
+  ExpectOnly("training.max_steps", "set at least one");
+}
+
+TEST_F(AdmissionTest, MemoryBeyondTheSlots) {
+  facts_.workers[0].set_memory_per_slot(1 << 20);
+  ExpectOnly("training.micro_batch_size", "the largest slot has 0.00 GiB");
+}
+
+TEST_F(AdmissionTest, DeviceThatNobodyOffers) {
+  spec().mutable_resources()->set_device("cuda");
+  ExpectOnly("resources.device", "'cuda', which is not offered by any worker; allowed: cpu");
+}
+
+TEST_F(AdmissionTest, ReservedAndOddFields) {
+  spec().set_init_from("jobs/x/checkpoints/1");
+  ExpectOnly("init_from", "reserved");
+  spec().clear_init_from();
+  spec().mutable_resources()->set_min_world_size(1);
+  ExpectOnly("resources.min_world_size", "allowed: 0");
+  spec().mutable_resources()->clear_min_world_size();
+  (*spec().mutable_labels())["team"] = "a b";
+  ExpectOnly("labels", "'a b'");
+  spec().clear_labels();
+  spec().set_priority(1001);
+  ExpectOnly("priority", "allowed: -1000 to 1000");
+  spec().clear_priority();
+  request_.set_job_id("Not An Id");
+  ExpectOnly("job_id", "[a-z][a-z0-9-]{0,62}");
+}
+
+TEST_F(AdmissionTest, FormsThatAreNotSupportedNameWhatIs) {
+  spec().mutable_model()->set_form("classic");
+  ExpectOnly("model.form", "modern");
+}
+
+TEST_F(AdmissionTest, EverythingWrongIsToldAtOnce) {
+  spec().mutable_model()->set_preset("nothing-like-it");
+  spec().set_dataset("missing");
+  spec().mutable_resources()->set_world_size(99);
+  training().mutable_optimizer()->set_beta1(2);
+  training().mutable_optimizer()->set_kind("sgd");
+  spec().set_priority(-5000);
+  const absl::Status status = Admit().status();
+  std::set<std::string> fields;
+  const auto details = BadRequestOf(status);
+  for (const auto& violation : details.field_violations()) fields.insert(violation.field());
+  EXPECT_THAT(fields, testing::IsSupersetOf({"model.preset", "dataset", "resources.world_size",
+                                             "training.optimizer.beta1", "training.optimizer.kind",
+                                             "priority"}));
+}
+
+TEST(Violations, FitIntoATrailerHoweverManyThereAre) {
+  std::vector<FieldViolation> violations;
+  for (int i = 0; i < 1000; ++i) violations.push_back({"field", std::string(200, 'x')});
+  const absl::Status status = ViolationsToStatus(violations);
+  const grpc::Status on_the_wire = ToGrpcStatus(status);
+  EXPECT_LT(on_the_wire.error_details().size() * 4 / 3 + on_the_wire.error_message().size(), 8000u);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("1000 things are wrong"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("more"));
+}
+
+}  // namespace
+}  // namespace wavefield::coordinator
