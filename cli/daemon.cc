@@ -31,8 +31,13 @@ absl::StatusOr<Daemon> Daemon::Start(std::vector<std::string> command, fs::path 
   command[0] = (ProgramDirectory() / name).string();
   ProcessOptions options;
   options.command = std::move(command);
-  // Meant for this program: a worker's --address is its own.
-  options.environment = {"WAVEFIELD_ADDRESS="};
+  // What is meant for a client (an address, a token, a certificate) is not meant for its daemons.
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    if (text.starts_with("WAVEFIELD_")) {
+      options.environment.emplace_back(text.substr(0, text.find('=') + 1));
+    }
+  }
   options.stdout_fd = writing.get();
   options.stderr_fd = log_file.get();
   WF_ASSIGN_OR_RETURN(Subprocess process, Subprocess::Start(options));

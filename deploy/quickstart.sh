@@ -14,6 +14,9 @@
 #   --keep-running     leave the cluster up at the end
 #   -h, --help         this text
 set -euo pipefail
+export LC_ALL=C.UTF-8
+# What is meant for another cluster is not meant for this one.
+unset WAVEFIELD_CA_FILE WAVEFIELD_TOKEN_FILE WAVEFIELD_CONFIG
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 text='' minutes=5 steps='' preset=wave-field-3m port=7070 keep_running=false
@@ -37,10 +40,14 @@ done
 [[ -z $text || -r $text ]] || fail "--text: cannot read '$text'"
 [[ -z $text ]] || text=$(realpath -- "$text")
 
-cluster=''
+cluster='' job=''
 clean_up() {
   local code=$?
-  trap - EXIT INT TERM HUP
+  trap - EXIT
+  trap '' INT TERM HUP
+  if [[ -n $job ]]; then  # submitted and not ended: it must not wait for the next cluster
+    timeout 60 wavefield cancel "$job" --wait || true
+  fi
   if [[ -n $cluster ]] && kill -0 "$cluster" 2>/dev/null; then
     kill -TERM "$cluster" 2>/dev/null || true
     wait "$cluster" 2>/dev/null || true
@@ -66,7 +73,9 @@ export PATH=$root/build/release/bin:$PATH WAVEFIELD_ADDRESS=127.0.0.1:$port
 
 say "3/6 cluster"
 mkdir -p "$data_dir"
-wavefield up --data-dir "$data_dir" --slots 2 --port "$port" --http-port "$((port + 1))" \
+: >"$data_dir/up.log"
+# In a session of its own: Ctrl-C reaches this script alone, which ends things in order.
+setsid wavefield up --data-dir "$data_dir" --slots 2 --port "$port" --http-port "$((port + 1))" \
   >"$data_dir/up.log" 2>&1 &
 cluster=$!
 for ((i = 0; i < 300; ++i)); do
@@ -81,7 +90,8 @@ say "4/6 text"
 if [[ -z $text ]]; then
   dataset=gcide text=/usr/share/dictd/gcide.dict.dz
 else
-  dataset=text-$(printf '%s' "$text" | sha256sum | cut -c1-12)
+  # Named by its contents: another text is another dataset.
+  dataset=text-$(find "$text" -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-12)
 fi
 wavefield data prepare --name "$dataset" --input "$text" --vocab-size 4096
 wavefield data list
@@ -101,17 +111,21 @@ wavefield submit --name "$job" --preset "$preset" --dataset "$dataset" --set res
   --set "training.sequence_length=$window" --set training.batch_size=8 \
   --set training.schedule.learning_rate=0.003 "${budget[@]}" --set checkpoint.every_minutes=1 --watch
 
+trained=$job job=''
+
 say "6/6 result"
-wavefield evaluate "$job" --dataset "$dataset"
-model_dir=$data_dir/models/$job
-wavefield checkpoints download "$job" --output "$model_dir"
-bits() { sed 's/.*"bits_per_byte": \{0,1\}\([0-9.]*\).*/\1/' <<<"$1"; }
-model_bits=$(bits "$(wavefield evaluate "$job" --dataset "$dataset" --json | tr -d '\n')")
-bigram_bits=$(bits "$(wavefield-trainer baseline "$model_dir" --dataset "$dataset_dir")")
+model_dir=$data_dir/models/$trained
+wavefield checkpoints download "$trained" --output "$model_dir"
+evaluation=$(wavefield evaluate "$trained" --dataset "$dataset" --json | tr -d '\n')
+field() { sed "s/.*\"$1\": \{0,1\}\"\{0,1\}\([0-9.]*\).*/\1/" <<<"$2"; }
+printf 'on %s held-out tokens: perplexity %.2f, accuracy %.1f %%\n' "$(field tokens "$evaluation")" \
+  "$(field perplexity "$evaluation")" "$(field accuracy "$evaluation" | awk '{print 100 * $1}')"
+model_bits=$(field bits_per_byte "$evaluation")
+bigram_bits=$(field bits_per_byte "$(wavefield-trainer baseline "$model_dir" --dataset "$dataset_dir")")
 printf 'held-out bits per byte: model %.3f, interpolated bigram of the same training tokens %.3f\n' \
   "$model_bits" "$bigram_bits"
 printf '\nA sample, temperature 0.8:\n\n'
-wavefield generate "$job" --prompt "$prompt" --max-tokens 120 --temperature 0.8 --seed 1
+wavefield generate "$trained" --prompt "$prompt" --max-tokens 120 --temperature 0.8 --seed 1
 
 cat <<TEXT
 

@@ -38,10 +38,16 @@ test_preset() {  # test_preset PRESET CTEST_OPTION…
 
 stage "install"
 bash deploy/install-dependencies.sh --tests
-if [[ ! -x build/venv/bin/python ]]; then
-  /usr/bin/python3 -m venv build/venv
+if ! command -v promtool >/dev/null && [[ ! -x build/prometheus/usr/bin/promtool ]]; then
+  # Unpacked, not installed: the package would start a server.
+  mkdir -p build/prometheus
+  (cd build/prometheus && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .)
 fi
+[[ -x build/venv/bin/pip ]] || /usr/bin/python3 -m venv --clear build/venv
 build/venv/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt
+
+stage "format"
+git ls-files '*.cc' '*.h' | xargs clang-format --dry-run -Werror
 
 case $mode in
   quick)

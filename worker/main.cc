@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   wavefield::WorkerFlags flags;
   std::string log_level = "info";
   double orphan_hours = 24;
+  double drain_seconds = 30;
 
   wavefield::CommandLine command_line(
       "wavefield-worker", "Offers the slots of this host to a coordinator and trains in them.");
@@ -45,6 +46,10 @@ int main(int argc, char** argv) {
                  "hours without the coordinator, then ranks are ended")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--drain-seconds", drain_seconds,
+                 "after SIGTERM: what training may take for a last checkpoint")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--log-level", log_level, "trace, debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
       ->capture_default_str();
@@ -54,6 +59,7 @@ int main(int argc, char** argv) {
     spdlog::set_level(spdlog::level::from_str(log_level));
     flags.log_level = log_level;
     flags.orphan_timeout = absl::Hours(orphan_hours);
+    flags.drain_timeout = absl::Seconds(drain_seconds);
 
     // Of all threads to come: RunWorker() takes them.
     sigset_t signals;

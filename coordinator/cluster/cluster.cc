@@ -146,7 +146,7 @@ std::vector<SchedulerSnapshot::Host> Cluster::Hosts() const {
   const auto holders = Holders();
   std::vector<SchedulerSnapshot::Host> hosts;
   for (const auto& [id, worker] : workers_) {
-    if (!leases_.IsLive(id, worker.incarnation())) continue;
+    if (!leases_.TakesWork(id, worker.incarnation())) continue;
     SchedulerSnapshot::Host& host = hosts.emplace_back();
     host.worker = id;
     host.device = worker.device();

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_replace.h"
 #include "coordinator/jobs/text.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
@@ -56,7 +57,12 @@ struct Lines {
   std::optional<json> summary;
 };
 
-Dataset DatasetOf(const json& summary) {
+// The user knows the sources by the names they were sent under, not by where they were staged.
+std::string WithoutStaging(const std::string& text, const std::filesystem::path& staging) {
+  return absl::StrReplaceAll(text, {{staging.string() + "/", ""}});
+}
+
+Dataset DatasetOf(const json& summary, const std::filesystem::path& staging) {
   Dataset dataset;
   dataset.set_content_hash(summary.at("content_hash").get<std::string>());
   dataset.set_tokenizer(summary.at("tokenizer").get<std::string>());
@@ -68,7 +74,7 @@ Dataset DatasetOf(const json& summary) {
   dataset.set_text_bytes(summary.at("text_bytes").get<int64_t>());
   for (const auto& message : summary.value("messages", json::array())) {
     if (dataset.warnings_size() < kMaxWarnings) {
-      dataset.add_warnings(Shortened(message.get<std::string>(), 500));
+      dataset.add_warnings(Shortened(WithoutStaging(message.get<std::string>(), staging), 500));
     }
   }
   return dataset;
@@ -138,14 +144,16 @@ absl::StatusOr<Dataset> RunTokenizer(const std::filesystem::path& program,
     }
   }
   const auto exit = process.Wait(absl::Seconds(30));
-  if (!lines.error.empty()) return absl::InvalidArgumentError(lines.error);
+  if (!lines.error.empty()) {
+    return absl::InvalidArgumentError(WithoutStaging(lines.error, input));
+  }
   if (!exit || exit->code != 0) {
     return absl::InternalError("the tokenizer ended with " +
                                (exit ? exit->ToString() : "nothing at all"));
   }
   if (!lines.summary) return absl::InternalError("the tokenizer did not say what it made");
   try {
-    return DatasetOf(*lines.summary);
+    return DatasetOf(*lines.summary, input);
   } catch (const json::exception& error) {
     return absl::InternalError(
         fmt::format("the tokenizer's summary is incomplete: {}", error.what()));

@@ -42,6 +42,17 @@ void End(JobRecord& record, JobState state, JobReason reason, const std::string&
   Prune(record);
 }
 
+void Requeue(JobRecord& record, const std::string& cause, const std::string& message) {
+  Job& job = *record.mutable_job();
+  AddWarning(record, fmt::format("attempt {}: {}", job.attempt(), cause));
+  job.set_state(JOB_STATE_QUEUED);
+  job.set_reason(JOB_REASON_RESTARTING);
+  job.set_state_message(message);
+  job.clear_placements();
+  job.set_epoch(job.epoch() + 1);
+  Prune(record);
+}
+
 void FailAttempt(JobRecord& record, JobReason reason, const std::string& cause, absl::Time now) {
   Job& job = *record.mutable_job();
   if (record.cancel_requested()) {
@@ -58,15 +69,9 @@ void FailAttempt(JobRecord& record, JobReason reason, const std::string& cause, 
         now);
     return;
   }
-  AddWarning(record, fmt::format("attempt {}: {}", job.attempt(), cause));
   job.set_restarts(job.restarts() + 1);
-  job.set_state(JOB_STATE_QUEUED);
-  job.set_reason(JOB_REASON_RESTARTING);
-  job.set_state_message(
-      fmt::format("restarts ({} of {}) because {}", job.restarts(), allowed, cause));
-  job.clear_placements();
-  job.set_epoch(job.epoch() + 1);
-  Prune(record);
+  Requeue(record, cause,
+          fmt::format("restarts ({} of {}) because {}", job.restarts(), allowed, cause));
 }
 
 bool AllEnded(const JobRecord& record) {
@@ -86,7 +91,9 @@ void CompleteAttempt(JobRecord& record, absl::Time now) {
   } else if (record.cancel_requested()) {
     End(record, JOB_STATE_CANCELLED, JOB_REASON_CANCELLED_BY_USER, "stopped on request " + at, now);
   } else {
-    FailAttempt(record, JOB_REASON_WORKER_LOST, "its workers were shut down " + at, now);
+    // An orderly end with a last checkpoint: no failure, so it costs no restart.
+    Requeue(record, "its worker was shut down " + at,
+            "continues when a worker is there: its worker was shut down " + at);
   }
 }
 

@@ -15,7 +15,7 @@ void LeaseTable::Expect(const std::string& worker, const std::string& incarnatio
 }
 
 absl::Status LeaseTable::Renew(const std::string& worker, const std::string& incarnation,
-                               int64_t spool_depth) {
+                               int64_t spool_depth, bool draining) {
   std::lock_guard lock(mutex_);
   const auto lease = leases_.find(worker);
   if (lease == leases_.end() || !lease->second.registered ||
@@ -26,6 +26,7 @@ absl::Status LeaseTable::Renew(const std::string& worker, const std::string& inc
   lease->second.heard = clock_.Monotonic();
   lease->second.heartbeats.count += 1;
   lease->second.heartbeats.spool_depth = spool_depth;
+  lease->second.heartbeats.draining = draining;
   return absl::OkStatus();
 }
 
@@ -34,6 +35,11 @@ bool LeaseTable::IsLive(const std::string& worker, const std::string& incarnatio
   const auto lease = leases_.find(worker);
   return lease != leases_.end() && lease->second.registered &&
          lease->second.incarnation == incarnation && !HasExpired(lease->second, clock_.Monotonic());
+}
+
+bool LeaseTable::TakesWork(const std::string& worker, const std::string& incarnation) const {
+  const auto heartbeats = Get(worker, incarnation);
+  return heartbeats && !heartbeats->draining && IsLive(worker, incarnation);
 }
 
 std::optional<LeaseTable::Heartbeats> LeaseTable::Get(const std::string& worker,

@@ -24,6 +24,7 @@ class LeaseTable {
   struct Heartbeats {
     int64_t count = 0;        // since the lease was granted
     int64_t spool_depth = 0;  // as of the last one
+    bool draining = false;    // as of the last one
   };
   struct Expired {
     std::string worker;
@@ -39,10 +40,12 @@ class LeaseTable {
   // to register again.
   void Expect(const std::string& worker, const std::string& incarnation);
   // NOT_FOUND when the worker must register (again).
-  absl::Status Renew(const std::string& worker, const std::string& incarnation,
-                     int64_t spool_depth);
+  absl::Status Renew(const std::string& worker, const std::string& incarnation, int64_t spool_depth,
+                     bool draining);
   // Registered, and its lease has not run out.
   bool IsLive(const std::string& worker, const std::string& incarnation) const;
+  // Live, and not about to end.
+  bool TakesWork(const std::string& worker, const std::string& incarnation) const;
   std::optional<Heartbeats> Get(const std::string& worker, const std::string& incarnation) const;
   absl::Duration SinceHeartbeat(const std::string& worker) const;
   // Takes out those that have run out.

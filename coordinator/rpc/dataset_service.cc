@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/str_replace.h"
 #include "coordinator/cluster/random_id.h"
 #include "coordinator/datasets/dataset_request.h"
 #include "coordinator/datasets/source_upload.h"
@@ -123,12 +122,7 @@ absl::StatusOr<v1::Dataset> DatasetService::Prepare(const v1::CreateDatasetConfi
   std::filesystem::remove_all(output, error);
   auto dataset = RunTokenizer(ProgramDirectory() / "wavefield-tokenizer", upload.directory(),
                               output, config, report);
-  if (!dataset.ok()) {
-    // The sender knows its files, not where they were kept meanwhile.
-    return absl::Status(dataset.status().code(),
-                        absl::StrReplaceAll(std::string(dataset.status().message()),
-                                            {{upload.directory().string() + "/", ""}}));
-  }
+  if (!dataset.ok()) return dataset.status();
   dataset->set_name("datasets/" + id);
   dataset->set_directory(directory);
   dataset->set_path(std::filesystem::absolute(output).string());

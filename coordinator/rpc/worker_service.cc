@@ -119,9 +119,10 @@ grpc::ServerUnaryReactor* WorkerService::Heartbeat(grpc::CallbackServerContext* 
                                                    v1::HeartbeatResponse*) {
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
   const auto id = WorkerIdOf(request->name());
-  reactor->Finish(ToGrpcStatus(
-      id.ok() ? context_.leases.Renew(*id, request->incarnation(), request->spool_depth())
-              : id.status()));
+  reactor->Finish(
+      ToGrpcStatus(id.ok() ? context_.leases.Renew(*id, request->incarnation(),
+                                                   request->spool_depth(), request->draining())
+                           : id.status()));
   return reactor;
 }
 

@@ -1,6 +1,7 @@
 #include "coordinator/server/server.h"
 
 #include <fmt/format.h>
+#include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -214,6 +215,9 @@ std::string Server::Parts::MetricsPage() {
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  // Keeps the library alive until the process ends: its own end may wait ten seconds for a poll of
+  // a connection that was left in the middle of a message.
+  [[maybe_unused]] static const bool kept = (grpc_init(), true);
   WF_RETURN_IF_ERROR(CheckOptions(options));
   WF_RETURN_IF_ERROR(CreateDirectories(options.data_dir));
   auto lock = FileLock::Acquire(options.data_dir / "lock");

@@ -49,6 +49,12 @@ absl::Status CheckOptions(const ServerOptions& options) {
     return absl::InvalidArgumentError("--tls-cert and --tls-key go together: give both or none");
   }
   const bool protected_port = !options.tls_certificate.empty() && !options.token_file.empty();
+  if (!IsLoopback(options.http_listen) && !options.insecure) {
+    return absl::InvalidArgumentError(fmt::format(
+        "--http-listen {} can be reached from other machines, and metrics are served to everybody: "
+        "listen on 127.0.0.1 behind a proxy, or say --insecure",
+        options.http_listen));
+  }
   if (!IsLoopback(options.listen) && !protected_port && !options.insecure) {
     return absl::InvalidArgumentError(fmt::format(
         "--listen {} can be reached from other machines: give --tls-cert, --tls-key and "

@@ -108,13 +108,11 @@ const CLI::App& Deepest(const CLI::App& app) {
   return parsed.empty() ? app : Deepest(*parsed.back());
 }
 
-std::vector<std::string> KnownWords(const CLI::App& app) {
+// `dashes`: before the names of flags.
+std::vector<std::string> KnownWords(const CLI::App& app, const std::string& dashes) {
   std::vector<std::string> words;
   for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) {
-      words.push_back("--" + name);
-      words.push_back(name);
-    }
+    for (const std::string& name : option->get_lnames()) words.push_back(dashes + name);
   }
   for (const CLI::App* subcommand : app.get_subcommands({}))
     words.push_back(subcommand->get_name());
@@ -125,7 +123,7 @@ std::string WithSuggestion(const CLI::App& root, const std::string& message) {
   const CLI::App& app = Deepest(root);
   std::string word = message.substr(message.find_last_of(" :") + 1);
   word = word.substr(0, word.find('='));
-  const std::string suggestion = SuggestNearest(word, KnownWords(app));
+  const std::string suggestion = SuggestNearest(word, KnownWords(app, "--"));
   return suggestion.empty() ? message : message + "; " + suggestion;
 }
 
@@ -141,7 +139,7 @@ std::string ConfigMessage(const CLI::App& root, const std::string& message) {
     if (subcommand == nullptr) break;
     app = subcommand;
   }
-  const std::string suggestion = SuggestNearest(rest, KnownWords(*app));
+  const std::string suggestion = SuggestNearest(rest, KnownWords(*app, ""));
   return "the configuration file has an unknown key '" + key + "'" +
          (suggestion.empty() ? "" : "; " + suggestion);
 }

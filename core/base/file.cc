@@ -18,14 +18,19 @@ absl::Status ErrnoToStatus(int error, const std::string& what) {
   const std::string message = absl::StrCat(what, ": ", std::strerror(error));
   switch (error) {
     case ENOENT:
-    case ENOTDIR: return absl::NotFoundError(message);
+    case ENOTDIR:
+      return absl::NotFoundError(message);
     case EACCES:
     case EPERM:
-    case EROFS: return absl::PermissionDeniedError(message);
+    case EROFS:
+      return absl::PermissionDeniedError(message);
     case ENOSPC:
-    case EDQUOT: return absl::ResourceExhaustedError(message);
-    case EEXIST: return absl::AlreadyExistsError(message);
-    default: return absl::UnavailableError(message);
+    case EDQUOT:
+      return absl::ResourceExhaustedError(message);
+    case EEXIST:
+      return absl::AlreadyExistsError(message);
+    default:
+      return absl::UnavailableError(message);
   }
 }
 
@@ -49,8 +54,7 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t
 
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view contents) {
   const std::string temporary = absl::StrCat(path.string(), ".tmp.", ::getpid());
-  FileDescriptor fd(
-      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  FileDescriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!fd.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot create ", temporary));
   const auto fail = [&](const std::string& what) {
     const int error = errno;

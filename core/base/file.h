@@ -10,8 +10,8 @@
 
 namespace wavefield {
 
-// The status of a failed system call: NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED (no space) or
-// UNAVAILABLE, with what was tried and the system's text.
+// The status of a failed system call: NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED (no space)
+// or UNAVAILABLE, with what was tried and the system's text.
 absl::Status ErrnoToStatus(int error, const std::string& what);
 
 // The whole file. RESOURCE_EXHAUSTED if it is larger than `limit` bytes.

@@ -10,8 +10,8 @@ namespace wavefield {
 // 1, 2, 3", SC 2011): four 32-bit words that are a pure function of (counter, key).
 std::array<uint32_t, 4> Philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
-// A stream of random numbers addressed by index: draw i is a pure function of (seed, name, i), so it
-// does not depend on device, threads, ranks or the order of calls. Immutable; thread-safe.
+// A stream of random numbers addressed by index: draw i is a pure function of (seed, name, i), so
+// it does not depend on device, threads, ranks or the order of calls. Immutable; thread-safe.
 class RandomStream {
  public:
   RandomStream(uint64_t seed, std::string_view name);

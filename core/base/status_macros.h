@@ -14,7 +14,8 @@
 #define WF_STATUS_CONCAT_INNER(a, b) a##b
 #define WF_STATUS_CONCAT(a, b) WF_STATUS_CONCAT_INNER(a, b)
 
-// `WF_ASSIGN_OR_RETURN(auto value, F())`: assigns the value of an absl::StatusOr, or returns its error.
+// `WF_ASSIGN_OR_RETURN(auto value, F())`: assigns the value of an absl::StatusOr, or returns its
+// error.
 #define WF_ASSIGN_OR_RETURN(target, expression) \
   WF_ASSIGN_OR_RETURN_INNER(WF_STATUS_CONCAT(wf_status_or_, __LINE__), target, expression)
 #define WF_ASSIGN_OR_RETURN_INNER(status_or, target, expression) \

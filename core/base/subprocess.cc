@@ -121,12 +121,17 @@ void Subprocess::Signal(int signal) {
 
 std::optional<ProcessExit> Subprocess::Poll() {
   if (exit_ || pid_ <= 0) return exit_;
-  // Left unreaped until the group is killed, so that the group's number cannot be another's by then.
+  // Left unreaped until the group is killed, so that the group's number cannot be another's by
+  // then.
   siginfo_t info{};
-  if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-      info.si_pid == 0) {
-    return std::nullopt;
+  const int failed = ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
+  if (failed != 0 && errno == ECHILD) {
+    // This process inherited an ignored SIGCHLD: the kernel reaped the child and told nobody how it
+    // ended.
+    exit_ = ProcessExit{.code = 255};
+    return exit_;
   }
+  if (failed != 0 || info.si_pid == 0) return std::nullopt;
   ::kill(-pid_, SIGKILL);
   int status = 0;
   ::waitpid(pid_, &status, 0);

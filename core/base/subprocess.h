@@ -31,8 +31,9 @@ struct ProcessExit {
 
 // A child process in a process group of its own, started through the program `wavefield-launcher`
 // (found beside this program), which asks the kernel to kill it when the thread that called Start()
-// ends: call Start() from a thread that lives as long as the process that owns the child. Nothing is
-// forked here, so gRPC may be in use. The group is killed and reaped on destruction. Not thread-safe.
+// ends: call Start() from a thread that lives as long as the process that owns the child. Nothing
+// is forked here, so gRPC may be in use. The group is killed and reaped on destruction. Not
+// thread-safe.
 class Subprocess {
  public:
   static absl::StatusOr<Subprocess> Start(const ProcessOptions& options);

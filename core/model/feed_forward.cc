@@ -15,9 +15,8 @@ FeedForward::Saved FeedForward::Forward(const LayerContext& context, const Param
                                         Tensor residual) {
   Backend& backend = context.backend;
   const int64_t n = context.rows(), d_ff = p.down.shape[1];
-  Saved saved{.x = x,
-              .gate_up = context.Allocate({n, 2 * d_ff}),
-              .hidden = context.Allocate({n, d_ff})};
+  Saved saved{
+      .x = x, .gate_up = context.Allocate({n, 2 * d_ff}), .hidden = context.Allocate({n, d_ff})};
   backend.MatMul(Transpose::kNo, Transpose::kYes, x, p.gate_up, 0, saved.gate_up);
   backend.SwiGluForward(saved.gate_up, saved.hidden);
   backend.MatMul(Transpose::kNo, Transpose::kYes, saved.hidden, p.down, 1, residual);

@@ -23,8 +23,9 @@ struct FeedForward {
   static Saved Forward(const LayerContext& context, const Parameters& parameters, Tensor x,
                        Tensor residual);
   // dx [N, D] = gradient with respect to x. Overwrites saved.gate_up.
-  static void Backward(const LayerContext& context, const Parameters& parameters, const Saved& saved,
-                       Tensor dresidual, Tensor dx, const Parameters& gradients);
+  static void Backward(const LayerContext& context, const Parameters& parameters,
+                       const Saved& saved, Tensor dresidual, Tensor dx,
+                       const Parameters& gradients);
 };
 
 }  // namespace wavefield

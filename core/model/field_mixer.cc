@@ -54,8 +54,8 @@ void FieldMixer::Backward(const LayerContext& context, const Parameters& p, cons
   backend.MatMul(Transpose::kNo, Transpose::kNo, dresidual, p.out, 0, dz);
   backend.FieldReadoutBackward(saved.y, p.coupling, p.head_norm, saved.qkvg, dz, dy, dqkvg,
                                gradients.coupling, gradients.head_norm);
-  backend.FieldOuterBackward(context.batch, saved.qkv, saved.damping, p.frequency, p.phase, dy, dqkv,
-                             ddamping, gradients.frequency, gradients.phase);
+  backend.FieldOuterBackward(context.batch, saved.qkv, saved.damping, p.frequency, p.phase, dy,
+                             dqkv, ddamping, gradients.frequency, gradients.phase);
   backend.DampingBackward(saved.damping, ddamping, ddamping, gradients.damping_bias);
   backend.ShortConvBackward(context.batch, saved.qkvg, p.conv_weight, p.conv_bias, dqkv, dqkvg,
                             gradients.conv_weight, gradients.conv_bias);

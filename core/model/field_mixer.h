@@ -41,8 +41,9 @@ struct FieldMixer {
   static Saved Forward(const LayerContext& context, const Parameters& parameters, Tensor x,
                        const State& state, Tensor residual);
   // dx [N, D] = gradient with respect to x, given that of the residual stream; empty initial state.
-  static void Backward(const LayerContext& context, const Parameters& parameters, const Saved& saved,
-                       Tensor dresidual, Tensor dx, const Parameters& gradients);
+  static void Backward(const LayerContext& context, const Parameters& parameters,
+                       const Saved& saved, Tensor dresidual, Tensor dx,
+                       const Parameters& gradients);
 };
 
 }  // namespace wavefield

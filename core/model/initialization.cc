@@ -13,13 +13,13 @@ double Ratio(int64_t index, int64_t count) {
 }
 
 // Time constant of head h in tokens.
-double TimeConstant(int64_t head, int64_t heads) { return 2.0 * std::pow(512.0, Ratio(head, heads)); }
+double TimeConstant(int64_t head, int64_t heads) {
+  return 2.0 * std::pow(512.0, Ratio(head, heads));
+}
 
 double InverseSoftplus(double y) { return std::log(std::expm1(y)); }
 
-bool EndsWith(const std::string& name, const char* suffix) {
-  return name.ends_with(suffix);
-}
+bool EndsWith(const std::string& name, const char* suffix) { return name.ends_with(suffix); }
 
 // The initial value of element i of a parameter.
 std::function<double(int64_t)> InitialValue(const ModelConfig& c, const ParameterInfo& p,
@@ -32,9 +32,8 @@ std::function<double(int64_t)> InitialValue(const ModelConfig& c, const Paramete
   }
   if (EndsWith(p.name, "mixer.conv.weight")) {
     const double bound = 1.0 / std::sqrt(static_cast<double>(c.conv_width));
-    return [=](int64_t i) {
-      return bound * (2.0 * random.Uniform(static_cast<uint64_t>(i)) - 1.0);
-    };
+    return
+        [=](int64_t i) { return bound * (2.0 * random.Uniform(static_cast<uint64_t>(i)) - 1.0); };
   }
   if (EndsWith(p.name, "mixer.damping.bias")) {
     return [=](int64_t h) { return InverseSoftplus(1.0 / TimeConstant(h, heads)); };
@@ -70,7 +69,8 @@ void InitializeParameters(const ModelConfig& config, const ParameterLayout& layo
     const int64_t count = parameter.shape.elements();
     values.resize(static_cast<size_t>(count));
 #pragma omp parallel for num_threads(backend.threads()) schedule(static)
-    for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(i)] = static_cast<float>(value(i));
+    for (int64_t i = 0; i < count; ++i)
+      values[static_cast<size_t>(i)] = static_cast<float>(value(i));
     backend.CopyFromHost(values.data(), layout.View(flat, parameter));
   }
 }

@@ -14,7 +14,8 @@ LossSums OverSlices(const LayerContext& context, Tensor x, Tensor embedding, Ten
                     const RowLoss& row_loss, const AfterSlice& after_slice) {
   Backend& backend = context.backend;
   const int64_t rows = x.shape[0], vocab = embedding.shape[0];
-  const int64_t slice = std::clamp<int64_t>(kLogitsSliceElements / vocab, 1, std::max<int64_t>(1, rows));
+  const int64_t slice =
+      std::clamp<int64_t>(kLogitsSliceElements / vocab, 1, std::max<int64_t>(1, rows));
   const ArenaScope scope(context.arena);
   const Tensor all_logits = context.Allocate({slice, vocab});
   const Tensor losses = context.Allocate({rows});
@@ -27,7 +28,8 @@ LossSums OverSlices(const LayerContext& context, Tensor x, Tensor embedding, Ten
     after_slice(begin, end, logits);
   }
   std::vector<float> host_losses(static_cast<size_t>(rows));
-  std::vector<int32_t> host_correct(static_cast<size_t>(rows)), host_targets(static_cast<size_t>(rows));
+  std::vector<int32_t> host_correct(static_cast<size_t>(rows)),
+      host_targets(static_cast<size_t>(rows));
   backend.CopyToHost(losses, host_losses.data());
   backend.CopyToHost(correct, host_correct.data());
   backend.CopyToHost(targets, host_targets.data());

@@ -6,7 +6,8 @@ namespace wavefield {
 namespace {
 
 Tensor AllocateFlat(Backend& backend, int64_t elements) {
-  return {backend.Allocate(static_cast<size_t>(elements) * sizeof(float)), DType::kFloat32, {elements}};
+  return {
+      backend.Allocate(static_cast<size_t>(elements) * sizeof(float)), DType::kFloat32, {elements}};
 }
 
 }  // namespace
@@ -21,7 +22,9 @@ SequenceState::SequenceState(Backend& backend, const ModelConfig& c) : backend_(
   for (int64_t i = 0; i < c.n_layers; ++i) {
     float* start = flat.f32() + i * (conv + field);
     layers_.push_back(
-        {.conv = {conv > 0 ? start : nullptr, DType::kFloat32, {1, c.conv_width - 1, 3 * c.d_model}},
+        {.conv = {conv > 0 ? start : nullptr,
+                  DType::kFloat32,
+                  {1, c.conv_width - 1, 3 * c.d_model}},
          .field = {start + conv, DType::kFloat32, {c.n_heads, 2, c.head_dim(), c.head_dim()}}});
   }
 }
@@ -106,7 +109,8 @@ void Model::BackwardLayer(const LayerContext& context, int64_t i, const SavedLay
   const ArenaScope scope(arena_);
   const Tensor dx = context.Allocate(dhidden.shape);
   FeedForward::Backward(context, p.feed_forward, saved.feed_forward, dhidden, dx, g.feed_forward);
-  backend_.RmsNormBackward(saved.middle, p.norm2, saved.inverse_rms2, dx, dhidden, dhidden, g.norm2);
+  backend_.RmsNormBackward(saved.middle, p.norm2, saved.inverse_rms2, dx, dhidden, dhidden,
+                           g.norm2);
   FieldMixer::Backward(context, p.mixer, saved.mixer, dhidden, dx, g.mixer);
   backend_.RmsNormBackward(saved.input, p.norm1, saved.inverse_rms1, dx, dhidden, dhidden, g.norm1);
 }

@@ -88,7 +88,8 @@ class Model {
   Tensor UploadIds(std::span<const int32_t> ids);
   SavedLayer ForwardLayer(const LayerContext& context, int64_t i, const FieldMixer::State& state,
                           Tensor hidden);
-  void BackwardLayer(const LayerContext& context, int64_t i, const SavedLayer& saved, Tensor dhidden);
+  void BackwardLayer(const LayerContext& context, int64_t i, const SavedLayer& saved,
+                     Tensor dhidden);
   // [N, D] after all layers and the last norm; activations are released as it goes.
   Tensor Infer(const LayerContext& context, Tensor ids, SequenceState* state);
 

@@ -17,8 +17,8 @@ struct ParameterInfo {
   bool decays;     // subject to weight decay
 };
 
-// Where every parameter of a model lies in one flat buffer: in the order of the forward pass, without
-// gaps. The same layout serves parameters, gradients and optimizer state. Immutable.
+// Where every parameter of a model lies in one flat buffer: in the order of the forward pass,
+// without gaps. The same layout serves parameters, gradients and optimizer state. Immutable.
 class ParameterLayout {
  public:
   // REQUIRES: a valid configuration.
@@ -38,8 +38,8 @@ class ParameterLayout {
   int64_t elements_ = 0;
 };
 
-// Writes the initial values (docs/model.md, "Initialisation") into `flat`. Every value is a function
-// of (seed, tensor name, element) alone.
+// Writes the initial values (docs/model.md, "Initialisation") into `flat`. Every value is a
+// function of (seed, tensor name, element) alone.
 void InitializeParameters(const ModelConfig& config, const ParameterLayout& layout, uint64_t seed,
                           Backend& backend, Tensor flat);
 

@@ -8,8 +8,8 @@ namespace wavefield {
 namespace {
 
 Tensor ZeroMoment(Backend& backend, int64_t elements) {
-  Tensor moment{backend.Allocate(static_cast<size_t>(elements) * sizeof(float)), DType::kFloat32,
-                {elements}};
+  Tensor moment{
+      backend.Allocate(static_cast<size_t>(elements) * sizeof(float)), DType::kFloat32, {elements}};
   backend.Fill(moment, 0);
   return moment;
 }

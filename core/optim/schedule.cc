@@ -12,7 +12,8 @@ double LearningRate(const TrainingConfig& config, int64_t step) {
            static_cast<double>(config.warmup_steps);
   }
   if (config.schedule == "constant") return config.learning_rate;
-  const double length = static_cast<double>(std::max<int64_t>(1, config.max_steps - config.warmup_steps));
+  const double length =
+      static_cast<double>(std::max<int64_t>(1, config.max_steps - config.warmup_steps));
   const double progress = std::min(1.0, static_cast<double>(step - config.warmup_steps) / length);
   const double cosine = 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
   return config.learning_rate * (config.final_ratio + (1.0 - config.final_ratio) * cosine);

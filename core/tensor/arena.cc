@@ -14,7 +14,8 @@ Arena::~Arena() {
 
 Tensor Arena::Allocate(Shape shape, DType dtype) {
   Tensor tensor{nullptr, dtype, shape};
-  const size_t bytes = std::max((tensor.bytes() + kAlignment - 1) / kAlignment * kAlignment, kAlignment);
+  const size_t bytes =
+      std::max((tensor.bytes() + kAlignment - 1) / kAlignment * kAlignment, kAlignment);
   while (current_ < blocks_.size() && blocks_[current_].used + bytes > blocks_[current_].capacity) {
     ++current_;
   }

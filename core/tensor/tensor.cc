@@ -33,10 +33,17 @@ Tensor Tensor::Rows(int64_t begin, int64_t end) const {
   Tensor rows = *this;
   rows.data = static_cast<char*>(data) + begin * row * static_cast<int64_t>(SizeOf(dtype));
   switch (shape.rank()) {
-    case 1: rows.shape = {end - begin}; break;
-    case 2: rows.shape = {end - begin, shape[1]}; break;
-    case 3: rows.shape = {end - begin, shape[1], shape[2]}; break;
-    default: rows.shape = {end - begin, shape[1], shape[2], shape[3]};
+    case 1:
+      rows.shape = {end - begin};
+      break;
+    case 2:
+      rows.shape = {end - begin, shape[1]};
+      break;
+    case 3:
+      rows.shape = {end - begin, shape[1], shape[2]};
+      break;
+    default:
+      rows.shape = {end - begin, shape[1], shape[2], shape[3]};
   }
   return rows;
 }

@@ -1,5 +1,6 @@
 #include "proto/rpc/channel.h"
 
+#include <arpa/inet.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
@@ -35,10 +36,11 @@ constexpr char kServiceConfig[] = R"({
 }  // namespace
 
 bool IsLoopback(const std::string& address) {
-  for (const char* prefix : {"localhost:", "127.", "[::1]", "unix:"}) {
-    if (address.rfind(prefix, 0) == 0) return true;
-  }
-  return address == "localhost" || address == "::1";
+  if (address.rfind("unix:", 0) == 0 || address == "::1") return true;
+  const std::string host = address.substr(0, address.rfind(':'));
+  in_addr parsed{};
+  if (inet_pton(AF_INET, host.c_str(), &parsed) == 1) return ntohl(parsed.s_addr) >> 24 == 127;
+  return host == "localhost" || host == "[::1]";
 }
 
 absl::StatusOr<Connection> Connection::Open(const ConnectionOptions& options) {
@@ -53,7 +55,7 @@ absl::StatusOr<Connection> Connection::Open(const ConnectionOptions& options) {
     WF_ASSIGN_OR_RETURN(std::string token, ReadFile(options.token_file, 1 << 16));
     token = token.substr(0, token.find('\n'));
     absl::StripAsciiWhitespace(&token);
-    connection.token_ = std::move(token);
+    connection.token_ = token.substr(token.find_last_of(" \t") + 1);
   }
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
   if (!options.ca_file.empty()) {

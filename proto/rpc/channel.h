@@ -14,7 +14,7 @@ namespace wavefield {
 struct ConnectionOptions {
   std::string address = "localhost:7070";
   std::string ca_file;     // PEM; empty: no TLS
-  std::string token_file;  // its first line is the bearer token; empty: none
+  std::string token_file;  // the last word of its first line is the bearer token; empty: none
 };
 
 // A way to a coordinator. Thread-safe.

@@ -11,8 +11,8 @@
 namespace wavefield {
 
 // The one table between absl::Status, used inside, and gRPC's status on the wire. Details
-// (google.rpc.BadRequest, ErrorInfo, RetryInfo, ResourceInfo) travel as payloads of the absl::Status,
-// keyed by their type URL, and as google.rpc.Status in the trailer.
+// (google.rpc.BadRequest, ErrorInfo, RetryInfo, ResourceInfo) travel as payloads of the
+// absl::Status, keyed by their type URL, and as google.rpc.Status in the trailer.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 absl::Status FromGrpcStatus(const grpc::Status& status);
 

@@ -36,7 +36,8 @@ Timing Median(std::vector<Timing> timings) {
   return timings[timings.size() / 2];
 }
 
-Timing TimeSteps(Model& model, AdamWOptimizer& optimizer, int64_t batch, int64_t tokens, int steps) {
+Timing TimeSteps(Model& model, AdamWOptimizer& optimizer, int64_t batch, int64_t tokens,
+                 int steps) {
   std::mt19937_64 random(1);
   const auto ids = testing::RandomIds(random, batch * tokens, model.config().vocab_size);
   const auto targets = testing::RandomIds(random, batch * tokens, model.config().vocab_size);

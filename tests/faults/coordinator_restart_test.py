@@ -43,6 +43,24 @@ class CoordinatorRestart(ClusterTest):
         self.assertIn("CANCELLED", self.job("orphan")["state"])
         self.assertEqual(trainer_pids("orphan"), {})
 
+    def test_a_worker_that_is_shut_down_saves_first_and_costs_no_restart(self):
+        self.prepare("calm", 400)
+        self.submit("drained", dataset="calm", resources__world_size=2, training__max_steps=60,
+                    training__sequence_length=256, training__batch_size=32)
+        wait_for("step 5", lambda: self.last_step("drained") >= 5)
+        self.worker.kill(signal.SIGTERM)
+        waiting = self.job("drained")
+        self.assertIn("QUEUED", waiting["state"], self.logs())
+        saved = int(waiting["last_step"]["step"])
+        newest = self.cli_json("checkpoints", "list", "drained")["checkpoints"][0]
+        self.assertEqual(int(newest["step"]), saved)
+        type(self).start_worker()
+        ended = self.wait_for_end("drained")
+        self.assertIn("SUCCEEDED", ended["state"], self.logs())
+        self.assertEqual(int(ended["restarts"]), 0)
+        steps = [int(s["step"]) for s in self.cli_json("metrics", "drained")["steps"]]
+        self.assertEqual(steps, list(range(1, 61)))  # no step was done twice
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

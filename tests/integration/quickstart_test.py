@@ -37,11 +37,22 @@ class Quickstart(unittest.TestCase):
         write_text(self.text, 12, fresh_seed())
 
     def start(self, *flags):
-        return subprocess.Popen(
+        # bash cannot trap a signal that was ignored when it began.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        run = subprocess.Popen(
             ["bash", ROOT / "deploy/quickstart.sh", "--text", self.text, "--data-dir", self.directory / "data",
              "--port", str(free_port_pair()), *flags],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
             env=dict(os.environ, HOME=str(self.directory)))
+        self.addCleanup(self.end, run)
+        return run
+
+    @staticmethod
+    def end(run):
+        if run.poll() is None:
+            run.send_signal(signal.SIGTERM)
+            run.wait(timeout=90)
+        run.stdout.close()
 
     def assert_nothing_left(self):
         self.assertEqual(processes_mentioning(self.directory / "data"), [])
@@ -56,7 +67,9 @@ class Quickstart(unittest.TestCase):
         self.assertRegex(output, r"held-out bits per byte: model \d+\.\d+, interpolated bigram .* \d+\.\d+")
         self.assertRegex(output, r"[Vv]ocabulary")
         self.assert_nothing_left()
-        again, _ = self.start("--steps", "2").communicate(timeout=300)
+        second = self.start("--steps", "2")
+        again, _ = second.communicate(timeout=300)
+        self.assertEqual(second.returncode, 0, again)
         self.assertIn("already", again)
 
     def test_an_interrupt_leaves_nothing(self):
@@ -64,9 +77,10 @@ class Quickstart(unittest.TestCase):
         data = self.directory / "data"
         wait_for("training", lambda: list(data.glob("worker/tasks/*")), 120)
         os.killpg(run.pid, signal.SIGINT)
-        output, _ = run.communicate(timeout=60)
+        output, _ = run.communicate(timeout=90)
         self.assertEqual(run.returncode, 130, output)
         self.assert_nothing_left()
+        self.assertRegex(output, "CANCELLED|cancelled")
 
     def test_bad_options_are_named(self):
         for flags, expected in ((["--minuts", "3"], "--minuts"), (["--minutes", "soon"], "soon"),

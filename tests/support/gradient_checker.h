@@ -13,11 +13,13 @@ struct GradientCheck {
   double numeric = 0;
 };
 
-// Compares a gradient with central differences (extrapolated to fourth order) along itself, which sees wrong sizes as well as
-// wrong directions (a gradient with any wrong part foretells more movement than there is). `loss` is
-// a function of `parameter`'s contents (fp32, host memory), which are restored. The points lie so far
-// apart that the loss should move by `movement`, but at most `reach` (2-norm) to either side.
+// Compares a gradient with central differences (extrapolated to fourth order) along itself, which
+// sees wrong sizes as well as wrong directions (a gradient with any wrong part foretells more
+// movement than there is). `loss` is a function of `parameter`'s contents (fp32, host memory),
+// which are restored. The points lie so far apart that the loss should move by `movement`, but at
+// most `reach` (2-norm) to either side.
 GradientCheck CheckAlongGradient(Tensor parameter, Tensor gradient,
-                                 const std::function<double()>& loss, double movement, double reach);
+                                 const std::function<double()>& loss, double movement,
+                                 double reach);
 
 }  // namespace wavefield::testing

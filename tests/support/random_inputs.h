@@ -11,7 +11,8 @@ namespace wavefield::testing {
 inline uint64_t FreshSeed() {
   const char* fixed = std::getenv("WAVEFIELD_TEST_SEED");
   const uint64_t seed = fixed ? std::strtoull(fixed, nullptr, 10) : std::random_device()();
-  std::printf("seed %llu (repeat with WAVEFIELD_TEST_SEED)\n", static_cast<unsigned long long>(seed));
+  std::printf("seed %llu (repeat with WAVEFIELD_TEST_SEED)\n",
+              static_cast<unsigned long long>(seed));
   return seed;
 }
 

@@ -69,6 +69,7 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(AgentOptions options, FileLo
       Spool::Open({.directory = data_dir / "spool" / options.session.identity.incarnation()}));
   auto agent =
       std::unique_ptr<Agent>(new Agent(std::move(lock), std::move(connection), std::move(spool)));
+  agent->drain_timeout_ = options.drain_timeout;
   agent->shutdown_grace_ = options.shutdown_grace;
   WF_RETURN_IF_ERROR(agent->StartParts(std::move(options)));
   return agent;
@@ -129,6 +130,10 @@ absl::Status Agent::Watch(OutcomeLog& log) {
 }
 
 Agent::~Agent() {
+  if (session_) {
+    session_->Drain();
+    runner_->Drain(drain_timeout_);
+  }
   if (runner_ != nullptr) runner_->Shutdown("the worker is shutting down", shutdown_grace_);
   if (reporter_) reporter_->Flush(shutdown_grace_);
   link_.Stop();

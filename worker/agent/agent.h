@@ -23,7 +23,9 @@ struct AgentOptions {
   ConnectionOptions connection;
   SessionOptions session;  // the incarnation is made up by the agent
   TaskRunnerOptions runner;
-  // Of ranks, when the worker itself ends: from abort to SIGKILL.
+  // When the worker itself ends, training may take so long for a last checkpoint.
+  absl::Duration drain_timeout = absl::Seconds(30);
+  // … and what runs then is killed after so long.
   absl::Duration shutdown_grace = absl::Seconds(2);
 };
 
@@ -42,7 +44,8 @@ class Agent {
   // `lock`: of the data directory. Does not wait for the coordinator.
   static absl::StatusOr<std::unique_ptr<Agent>> Start(AgentOptions options, FileLock lock);
 
-  // Ends all ranks, and reports that if the coordinator can be reached within `shutdown_grace`.
+  // Lets training end in an orderly way, ends what still runs, and reports that if the coordinator
+  // can be reached within `shutdown_grace`.
   ~Agent();
 
  private:
@@ -55,6 +58,7 @@ class Agent {
   CoordinatorLink link_;
   const std::unique_ptr<Spool> spool_;
   v1::WatchAssignmentsRequest watch_request_;
+  absl::Duration drain_timeout_;
   absl::Duration shutdown_grace_;
   int64_t watch_revisions_ = 0;  // of the watch's thread
 

@@ -59,6 +59,7 @@ absl::Status RunWorker(const WorkerFlags& flags, const sigset_t& signals) {
   options.connection = flags.connection;
   options.session.storage_root = flags.storage_root;
   options.session.orphan_timeout = flags.orphan_timeout;
+  options.drain_timeout = flags.drain_timeout;
   options.session.on_ready = [](const std::string& worker_id) {
     std::printf("ready %s\n", worker_id.c_str());
     std::fflush(stdout);

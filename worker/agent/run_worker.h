@@ -24,6 +24,7 @@ struct WorkerFlags {
   std::string advertise_address;
   std::string log_level = "info";
   absl::Duration orphan_timeout = absl::Hours(24);
+  absl::Duration drain_timeout = absl::Seconds(30);
 };
 
 // Runs a worker until one of `signals`, which all threads must block, is sent to the process.

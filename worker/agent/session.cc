@@ -94,11 +94,20 @@ absl::Status Session::Heartbeat(absl::Duration timeout) {
   request.set_name("workers/" + options_.identity.worker_id());
   request.set_incarnation(options_.identity.incarnation());
   *request.mutable_worker_time() = TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(absl::Now()));
+  request.set_draining(draining_);
   request.set_spool_depth(spool_.last_sequence() - spool_.acknowledged());
   return link_.Call(std::max(timeout, absl::Seconds(1)), [&](grpc::ClientContext& context) {
     v1::HeartbeatResponse response;
     return link_.stub().Heartbeat(&context, request, &response);
   });
+}
+
+void Session::Drain() {
+  draining_ = true;
+  if (!link_.registered()) return;
+  if (const absl::Status told = Heartbeat(absl::Seconds(1)); !told.ok()) {
+    spdlog::warn("the coordinator does not know that this worker ends: {}", told.ToString());
+  }
 }
 
 void Session::EndOrphans() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -31,6 +32,9 @@ class Session {
   // REQUIRES: link.Stop() was called.
   ~Session();
 
+  // From now on heartbeats say that the worker is about to end; one is sent at once. Thread-safe.
+  void Drain();
+
  private:
   void Loop();
   absl::Status Register(absl::Duration& heartbeat_interval);
@@ -41,6 +45,7 @@ class Session {
   CoordinatorLink& link_;
   TaskRunner& runner_;
   Spool& spool_;
+  std::atomic<bool> draining_ = false;
   bool ready_ = false;
   bool orphaned_ = false;
   std::thread thread_;

@@ -76,17 +76,33 @@ void TaskRunner::EndAll(std::string reason) {
   });
 }
 
+void TaskRunner::Drain(absl::Duration timeout) {
+  Post([this] {
+    closed_ = true;
+    for (auto& [id, task] : tasks_) {
+      if (task->assignment().has_train()) {
+        task->Send(StopRequest{});
+      } else {
+        task->End("the worker is shutting down", options_.end_grace);
+      }
+    }
+  });
+  AwaitIdle(timeout);
+}
+
+void TaskRunner::AwaitIdle(absl::Duration timeout) {
+  const absl::MutexLock lock(&mutex_);
+  const auto idle = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return idle_; };
+  mutex_.AwaitWithTimeout(absl::Condition(&idle), timeout);
+}
+
 void TaskRunner::Shutdown(const std::string& reason, absl::Duration grace) {
   Post([this, reason, grace] {
     closed_ = true;
     table_.WantNothing();
     for (auto& [id, task] : tasks_) task->End(reason, grace);
   });
-  {
-    const absl::MutexLock lock(&mutex_);
-    const auto idle = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return idle_; };
-    mutex_.AwaitWithTimeout(absl::Condition(&idle), grace + absl::Seconds(1));
-  }
+  AwaitIdle(grace + absl::Seconds(1));
   StopThread();
 }
 

@@ -50,6 +50,10 @@ class TaskRunner {
   // Ends everything, giving this reason.
   void EndAll(std::string reason);
 
+  // Starts nothing any more, asks training to end in an orderly way (with a last checkpoint), ends
+  // all else, and waits until nothing runs, at most `timeout`.
+  void Drain(absl::Duration timeout);
+
   // Ends everything, waits for that, and stops the thread: no callback comes afterwards, and other
   // calls have no effect. Once.
   void Shutdown(const std::string& reason, absl::Duration grace);
@@ -66,6 +70,7 @@ class TaskRunner {
   TaskRunner(TaskRunnerOptions options, TaskRunnerCallbacks callbacks, FileDescriptor wake);
 
   void Post(std::function<void()> work);
+  void AwaitIdle(absl::Duration timeout);
   void StopThread();
   void Loop();
   bool RunPosted();

@@ -20,7 +20,9 @@ namespace {
 class BigramModel {
  public:
   explicit BigramModel(int64_t vocab_size)
-      : tokens_(static_cast<size_t>(vocab_size)), contexts_(tokens_.size()), kinds_(tokens_.size()) {}
+      : tokens_(static_cast<size_t>(vocab_size)),
+        contexts_(tokens_.size()),
+        kinds_(tokens_.size()) {}
 
   void Learn(int32_t context, int32_t token) {
     if (tokens_[static_cast<size_t>(token)]++ == 0) ++distinct_;
@@ -30,8 +32,9 @@ class BigramModel {
   }
 
   double Probability(int32_t context, int32_t token) const {
-    const double unigram = (tokens_[static_cast<size_t>(token)] + distinct_ / static_cast<double>(tokens_.size())) /
-                           (total_ + distinct_);
+    const double unigram =
+        (tokens_[static_cast<size_t>(token)] + distinct_ / static_cast<double>(tokens_.size())) /
+        (total_ + distinct_);
     const double seen = contexts_[static_cast<size_t>(context)];
     const double kinds = kinds_[static_cast<size_t>(context)];
     if (seen == 0) return unigram;
@@ -42,7 +45,8 @@ class BigramModel {
 
  private:
   static uint64_t Key(int32_t context, int32_t token) {
-    return static_cast<uint64_t>(static_cast<uint32_t>(context)) << 32 | static_cast<uint32_t>(token);
+    return static_cast<uint64_t>(static_cast<uint32_t>(context)) << 32 |
+           static_cast<uint32_t>(token);
   }
 
   std::vector<double> tokens_, contexts_, kinds_;
@@ -58,7 +62,8 @@ absl::StatusOr<EvaluationMetrics> EvaluateBigramBaseline(const std::filesystem::
   const absl::Duration start = Clock::Real().Monotonic();
   WF_ASSIGN_OR_RETURN(const CheckpointManifest manifest,
                       VerifyCheckpoint(checkpoint, VerifyLevel::kQuick));
-  WF_ASSIGN_OR_RETURN(const TrainingConfig training, TrainingConfigFromSpec(manifest.training_spec));
+  WF_ASSIGN_OR_RETURN(const TrainingConfig training,
+                      TrainingConfigFromSpec(manifest.training_spec));
   WF_ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(directory, VerifyMode::kFull));
   if (dataset.content_hash() != manifest.dataset_content_hash) {
     return absl::FailedPreconditionError(
@@ -90,7 +95,8 @@ absl::StatusOr<EvaluationMetrics> EvaluateBigramBaseline(const std::filesystem::
   metrics.tokens = targets;
   metrics.loss = bits * std::numbers::ln2 / static_cast<double>(targets);
   metrics.perplexity = std::exp(metrics.loss);
-  metrics.bits_per_byte = metrics.text_bytes > 0 ? bits / static_cast<double>(metrics.text_bytes) : 0;
+  metrics.bits_per_byte =
+      metrics.text_bytes > 0 ? bits / static_cast<double>(metrics.text_bytes) : 0;
   metrics.seconds = absl::ToDoubleSeconds(Clock::Real().Monotonic() - start);
   return metrics;
 }

@@ -13,7 +13,8 @@ absl::StatusOr<CheckpointModel> LoadCheckpointModel(const std::filesystem::path&
   WF_ASSIGN_OR_RETURN(const CheckpointManifest manifest,
                       VerifyCheckpoint(directory, VerifyLevel::kFull));
   WF_ASSIGN_OR_RETURN(const ModelConfig config, ModelConfigFromJson(manifest.model_config));
-  WF_ASSIGN_OR_RETURN(const TrainingConfig training, TrainingConfigFromSpec(manifest.training_spec));
+  WF_ASSIGN_OR_RETURN(const TrainingConfig training,
+                      TrainingConfigFromSpec(manifest.training_spec));
   CheckpointModel loaded;
   loaded.step = static_cast<int64_t>(manifest.step);
   loaded.sequence_length = training.sequence_length;

@@ -33,8 +33,8 @@ absl::StatusOr<EvaluationMetrics> EvaluateStream(Model& model, const TokenStream
                                                  const EvaluationOptions& options,
                                                  Communicator& communicator);
 
-// One window: every id but the first is a target. INVALID_ARGUMENT for fewer than two ids or one that
-// the model does not know.
+// One window: every id but the first is a target. INVALID_ARGUMENT for fewer than two ids or one
+// that the model does not know.
 absl::StatusOr<EvaluationMetrics> EvaluateIds(Model& model, std::span<const int32_t> ids,
                                               std::span<const uint8_t> token_bytes);
 

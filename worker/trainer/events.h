@@ -1,7 +1,7 @@
 #pragma once
 
-// TrainerEvent and InferenceOutput messages in protobuf's JSON form (proto/wavefield/v1): the trainer
-// does not link protobuf, which cannot share a process with SentencePiece.
+// TrainerEvent and InferenceOutput messages in protobuf's JSON form (proto/wavefield/v1): the
+// trainer does not link protobuf, which cannot share a process with SentencePiece.
 
 #include <nlohmann/json.hpp>
 #include <string>

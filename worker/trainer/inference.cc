@@ -31,14 +31,14 @@ int32_t Sample(std::vector<float> logits, double temperature, double u) {
     cumulative.push_back(total);
   }
   const auto chosen = std::upper_bound(cumulative.begin(), cumulative.end(), u * total);
-  return static_cast<int32_t>(std::min<ptrdiff_t>(chosen - cumulative.begin(),
-                                                  static_cast<ptrdiff_t>(logits.size()) - 1));
+  return static_cast<int32_t>(
+      std::min<ptrdiff_t>(chosen - cumulative.begin(), static_cast<ptrdiff_t>(logits.size()) - 1));
 }
 
 absl::Status Validate(const GenerateTask& task) {
   if (task.max_tokens < 1 || task.max_tokens > kMaxGeneratedTokens) {
-    return absl::InvalidArgumentError(fmt::format("max_tokens is {}; allowed: 1 to {}",
-                                                  task.max_tokens, kMaxGeneratedTokens));
+    return absl::InvalidArgumentError(
+        fmt::format("max_tokens is {}; allowed: 1 to {}", task.max_tokens, kMaxGeneratedTokens));
   }
   if (!(task.temperature >= 0 && task.temperature <= 100)) {
     return absl::InvalidArgumentError(
@@ -61,18 +61,17 @@ absl::Status Evaluate(const EvaluateTask& task, int threads, const OutputSink& s
           "{} has {} token ids, the model knows {}; prepare the dataset with the model's tokenizer",
           task.dataset.string(), dataset.vocab_size(), loaded.model->config().vocab_size));
     }
-    if (dataset.manifest().tokenizer.sha256 !=
-        Sha256Hex(loaded.tokenizer.ToJson())) {
-      return absl::FailedPreconditionError(fmt::format(
-          "{} was made with another tokenizer than the checkpoint {}", task.dataset.string(),
-          task.checkpoint.string()));
+    if (dataset.manifest().tokenizer.sha256 != Sha256Hex(loaded.tokenizer.ToJson())) {
+      return absl::FailedPreconditionError(
+          fmt::format("{} was made with another tokenizer than the checkpoint {}",
+                      task.dataset.string(), task.checkpoint.string()));
     }
     const auto communicator = MakeSoloCommunicator();
-    metrics = EvaluateStream(
-        *loaded.model, dataset.validation(), dataset.token_bytes(),
-        {.sequence_length = task.sequence_length > 0 ? task.sequence_length : loaded.sequence_length,
-         .max_tokens = task.max_tokens},
-        *communicator);
+    metrics = EvaluateStream(*loaded.model, dataset.validation(), dataset.token_bytes(),
+                             {.sequence_length = task.sequence_length > 0 ? task.sequence_length
+                                                                          : loaded.sequence_length,
+                              .max_tokens = task.max_tokens},
+                             *communicator);
   }
   if (!metrics.ok()) return metrics.status();
   sink({{"evaluation", EvaluationJson(*metrics, loaded.step, 0, absl::Now())}, {"done", true}});
@@ -95,7 +94,8 @@ absl::Status Generate(const GenerateTask& task, int threads, const OutputSink& s
 
   for (int64_t i = 0; i < task.max_tokens; ++i) {
     logits.resize(static_cast<size_t>(tokenizer->vocab_size()));  // drops the padding
-    const int32_t id = Sample(std::move(logits), task.temperature, random.Uniform(static_cast<uint64_t>(i)));
+    const int32_t id =
+        Sample(std::move(logits), task.temperature, random.Uniform(static_cast<uint64_t>(i)));
     std::string text;
     cleaner.Feed(id == tokenizer->separator_id() ? "\n" : tokenizer->Decode({&id, 1}), text);
     if (!text.empty()) sink({{"text", text}});

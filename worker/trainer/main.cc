@@ -18,7 +18,8 @@ namespace wavefield {
 namespace {
 
 void PrintLine(const nlohmann::json& message) {
-  std::printf("%s\n", message.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  std::printf("%s\n",
+              message.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
   std::fflush(stdout);
 }
 
@@ -37,17 +38,20 @@ int Main(int argc, char** argv) {
   EvaluateTask evaluate;
   GenerateTask generate;
   app.require_subcommand(1);
-  app.add_option("--log-level", log_level, "trace, debug, info, warn or error")->capture_default_str();
+  app.add_option("--log-level", log_level, "trace, debug, info, warn or error")
+      ->capture_default_str();
   const auto add_threads = [&](CLI::App* command) {
     command->add_option("--threads", host.threads, "threads of this rank")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
   };
 
-  CLI::App* run = app.add_subcommand("run", "run a task for wavefield-worker (channel on descriptor 3)");
+  CLI::App* run =
+      app.add_subcommand("run", "run a task for wavefield-worker (channel on descriptor 3)");
   run->add_option("--task", task_file, "the task, JSON")->required();
   run->add_option("--storage-root", host.storage_root, "the cluster's storage")->required();
-  run->add_option("--address", host.address, "where other ranks reach this one")->capture_default_str();
+  run->add_option("--address", host.address, "where other ranks reach this one")
+      ->capture_default_str();
   add_threads(run);
 
   CLI::App* evaluation = app.add_subcommand("evaluate", "evaluate a checkpoint's directory");
@@ -71,7 +75,8 @@ int Main(int argc, char** argv) {
   add_threads(generation);
 
   CLI::App* baseline = app.add_subcommand(
-      "baseline", "evaluate a smoothed bigram model of the tokens that a checkpoint was trained on");
+      "baseline",
+      "evaluate a smoothed bigram model of the tokens that a checkpoint was trained on");
   baseline->add_option("checkpoint", evaluate.checkpoint, "a checkpoint's directory")->required();
   baseline->add_option("--dataset", evaluate.dataset, "its dataset's directory")->required();
   baseline->add_option("--max-tokens", evaluate.max_tokens, "0: all held-out text")

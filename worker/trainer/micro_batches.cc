@@ -20,8 +20,8 @@ MicroBatch ReadWindows(const TokenStream& stream, const std::vector<int64_t>& st
 }
 
 std::vector<MicroBatch> ReadMicroBatches(const TokenStream& stream, const BatchSampler& sampler,
-                                         const TrainingConfig& config, int64_t batch_index, int rank,
-                                         int world_size) {
+                                         const TrainingConfig& config, int64_t batch_index,
+                                         int rank, int world_size) {
   const std::vector<int64_t> starts = sampler.Batch(batch_index);
   const int64_t size = config.micro_batch_size;
   std::vector<MicroBatch> share;

@@ -23,7 +23,7 @@ MicroBatch ReadWindows(const TokenStream& stream, const std::vector<int64_t>& st
 // One rank's share of a global batch: micro-batch j goes to rank j mod world_size, so that shares
 // differ by one micro-batch at most.
 std::vector<MicroBatch> ReadMicroBatches(const TokenStream& stream, const BatchSampler& sampler,
-                                         const TrainingConfig& config, int64_t batch_index, int rank,
-                                         int world_size);
+                                         const TrainingConfig& config, int64_t batch_index,
+                                         int rank, int world_size);
 
 }  // namespace wavefield

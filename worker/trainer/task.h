@@ -29,8 +29,8 @@ struct TrainTask {
   int attempt = 0;
   int rank = 0;
   int world_size = 1;
-  std::string dataset;               // "datasets/{dataset}"
-  std::string dataset_directory;     // relative to the storage root, like all below
+  std::string dataset;            // "datasets/{dataset}"
+  std::string dataset_directory;  // relative to the storage root, like all below
   std::string dataset_content_hash;
   std::string checkpoint_directory;
   std::vector<std::string> resume_candidates;  // newest first
@@ -38,10 +38,10 @@ struct TrainTask {
 
 struct EvaluateTask {
   std::filesystem::path checkpoint;
-  std::filesystem::path dataset;    // empty: `token_ids`
-  std::vector<int32_t> token_ids;   // one window; every id but the first is a target
-  int64_t max_tokens = 0;           // 0: all of the held-out text
-  int64_t sequence_length = 0;      // 0: the training's
+  std::filesystem::path dataset;   // empty: `token_ids`
+  std::vector<int32_t> token_ids;  // one window; every id but the first is a target
+  int64_t max_tokens = 0;          // 0: all of the held-out text
+  int64_t sequence_length = 0;     // 0: the training's
 };
 
 struct GenerateTask {

@@ -10,6 +10,7 @@
 
 #include "absl/time/clock.h"
 #include "core/base/clock.h"
+#include "core/base/rng.h"
 #include "core/base/status_macros.h"
 #include "core/optim/schedule.h"
 #include "spdlog/spdlog.h"
@@ -47,23 +48,22 @@ nlohmann::json Fingerprint(const Backend& backend, int world_size) {
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainTask& task,
                                                          const HostOptions& host,
                                                          WorkerChannel& channel) {
-  const VerifyMode mode = task.rank == 0 ? VerifyMode::kFull : VerifyMode::kQuick;
-  WF_ASSIGN_OR_RETURN(Dataset dataset,
-                      Dataset::Open(host.storage_root / task.dataset_directory, mode));
+  WF_ASSIGN_OR_RETURN(Dataset dataset, Dataset::Open(host.storage_root / task.dataset_directory,
+                                                     VerifyMode::kQuick));
   if (dataset.content_hash() != task.dataset_content_hash) {
-    return absl::FailedPreconditionError(
-        fmt::format("{} has content hash {}, the job was created for {}; prepare it again or submit "
-                    "a new job",
-                    task.dataset, dataset.content_hash(), task.dataset_content_hash));
+    return absl::FailedPreconditionError(fmt::format(
+        "{} has content hash {}, the job was created for {}; prepare it again or submit "
+        "a new job",
+        task.dataset, dataset.content_hash(), task.dataset_content_hash));
   }
   if (dataset.train().size() <= task.training.sequence_length) {
-    return absl::FailedPreconditionError(
-        fmt::format("{} has {} training tokens; a window needs {}", task.dataset,
-                    dataset.train().size(), task.training.sequence_length + 1));
+    return absl::FailedPreconditionError(fmt::format("{} has {} training tokens; a window needs {}",
+                                                     task.dataset, dataset.train().size(),
+                                                     task.training.sequence_length + 1));
   }
-  auto trainer =
-      std::unique_ptr<Trainer>(new Trainer(task, host, channel, std::move(dataset)));
+  auto trainer = std::unique_ptr<Trainer>(new Trainer(task, host, channel, std::move(dataset)));
   WF_RETURN_IF_ERROR(trainer->MeetPeers());
+  WF_RETURN_IF_ERROR(trainer->VerifyDataset());
   WF_RETURN_IF_ERROR(trainer->Resume());
   return trainer;
 }
@@ -96,13 +96,30 @@ absl::Status Trainer::MeetPeers() {
                               .cancel = cancel.get_token()};
     WF_ASSIGN_OR_RETURN(communicator_, MakeGlooCommunicator(options, channel_));
   }
-  channel_.OnAbort([communicator = communicator_](const std::string& reason) {
-    communicator->Abort(reason);
-  });
-  std::array<double, 1> rate = {MeasureMatMulRate(*backend_)};
-  WF_RETURN_IF_ERROR(communicator_->AllReduceSum(rate));
-  group_matmul_rate_ = rate[0];
+  channel_.OnAbort(
+      [communicator = communicator_](const std::string& reason) { communicator->Abort(reason); });
+  // Ranks that round differently would drift apart.
+  const auto kind = static_cast<double>(HashName(backend_->fingerprint()) >> 16);
+  std::array<double, 2> sums = {MeasureMatMulRate(*backend_), kind};
+  WF_RETURN_IF_ERROR(communicator_->AllReduceSum(sums));
+  if (sums[1] != kind * task_.world_size) {
+    return absl::FailedPreconditionError(
+        fmt::format("the ranks do not compute alike: this host has {}, another differs; train on "
+                    "hosts with the same instruction set and libraries",
+                    backend_->fingerprint()));
+  }
+  group_matmul_rate_ = sums[0];
+  spdlog::info("rank {} of {} met its peers; {}", task_.rank, task_.world_size,
+               backend_->fingerprint());
   return absl::OkStatus();
+}
+
+absl::Status Trainer::VerifyDataset() {
+  absl::Status status;
+  if (task_.rank == 0) status = Dataset::Open(dataset_.directory(), VerifyMode::kFull).status();
+  WF_ASSIGN_OR_RETURN(const bool sound, OkOnEveryRank(status, *communicator_));
+  if (sound) return absl::OkStatus();
+  return status.ok() ? absl::AbortedError("rank 0 found the dataset damaged") : status;
 }
 
 absl::Status Trainer::Resume() {
@@ -111,14 +128,17 @@ absl::Status Trainer::Resume() {
   if (resumed.directory.empty()) model_.Initialize(task_.training.seed);
   saved_step_ = state_.step;
   last_save_ = Now();
+  budget_reached_ =
+      task_.training.max_minutes > 0 && state_.trained_seconds >= 60 * task_.training.max_minutes;
+  spdlog::info("training begins at step {}, {}", state_.step + 1,
+               resumed.directory.empty() ? "from scratch" : "resumed from " + resumed.directory);
   for (const std::string& warning : resumed.warnings) Warn(warning);
   if (task_.rank == 0) {
-    channel_.SendEvent(
-        {{"training_started",
-          {{"first_step", state_.step + 1},
-           {"resumed_from", resumed.directory},
-           {"exact", resumed.exact},
-           {"fingerprint", Fingerprint(*backend_, task_.world_size).dump()}}}});
+    channel_.SendEvent({{"training_started",
+                         {{"first_step", state_.step + 1},
+                          {"resumed_from", resumed.directory},
+                          {"exact", resumed.exact},
+                          {"fingerprint", Fingerprint(*backend_, task_.world_size).dump()}}}});
   }
   return absl::OkStatus();
 }
@@ -128,7 +148,14 @@ absl::Status Trainer::Run() {
     WF_RETURN_IF_ERROR(TrainStep());
   }
   if (!stopped_ && state_.evaluation_step != state_.step) WF_RETURN_IF_ERROR(Evaluate());
-  if (saved_step_ != state_.step) WF_RETURN_IF_ERROR(Save());
+  if (saved_step_ != state_.step) {
+    WF_RETURN_IF_ERROR(Save());
+    if (saved_step_ != state_.step) {
+      return absl::UnavailableError(
+          fmt::format("the last checkpoint, at step {}, could not be written", state_.step));
+    }
+  }
+  spdlog::info("training ends at step {}", state_.step);
   if (task_.rank == 0) {
     channel_.SendEvent({{"finished", {{"step", state_.step}, {"stopped", stopped_}}}});
   }
@@ -158,9 +185,14 @@ absl::Status Trainer::TrainStep() {
   state_.loss = agreed.sums.loss / static_cast<double>(agreed.sums.tokens);
   const double seconds = absl::ToDoubleSeconds(Now() - start) + phases.checkpoint;
   state_.trained_seconds += seconds;
-  if (!std::isfinite(grad_norm)) {
-    Warn(fmt::format("step {}: the gradient norm is {}; the update was skipped", state_.step,
-                     grad_norm));
+  if (const bool skipped = !std::isfinite(grad_norm); skipped != skipping_) {
+    skipping_ = skipped;
+    if (skipped && task_.rank == 0) {
+      Warn(
+          fmt::format("from step {} on the gradient norm is {}; updates are skipped until it is "
+                      "finite",
+                      state_.step, grad_norm));
+    }
   }
   if (task_.rank == 0) {
     const double flops = ModelFlopsPerToken(task_.model) * static_cast<double>(agreed.sums.tokens);
@@ -189,8 +221,7 @@ absl::Status Trainer::TrainStep() {
 
 absl::StatusOr<LossSums> Trainer::ForwardBackward(PhaseSeconds& phases) {
   const TrainingConfig& training = task_.training;
-  const float scale =
-      1.0f / static_cast<float>(training.batch_size * training.sequence_length);
+  const float scale = 1.0f / static_cast<float>(training.batch_size * training.sequence_length);
   PhaseTimer timer;
   const auto share = ReadMicroBatches(dataset_.train(), sampler_, training, state_.step, task_.rank,
                                       task_.world_size);
@@ -216,7 +247,8 @@ absl::Status Trainer::ReduceGradients() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Trainer::Agreement> Trainer::Agree(const LossSums& sums, const PhaseSeconds& phases) {
+absl::StatusOr<Trainer::Agreement> Trainer::Agree(const LossSums& sums,
+                                                  const PhaseSeconds& phases) {
   const TrainingConfig& training = task_.training;
   const bool leads = task_.rank == 0;
   const double minutes_since_save = absl::ToDoubleMinutes(Now() - last_save_);
@@ -256,13 +288,12 @@ absl::StatusOr<Trainer::Agreement> Trainer::Agree(const LossSums& sums, const Ph
 
 absl::Status Trainer::Evaluate() {
   if (dataset_.validation().size() < 2) return absl::OkStatus();
-  WF_ASSIGN_OR_RETURN(
-      const EvaluationMetrics metrics,
-      EvaluateStream(model_, dataset_.validation(), dataset_.token_bytes(),
-                     {.sequence_length = task_.training.sequence_length,
-                      .max_tokens = task_.training.evaluate_max_tokens,
-                      .batch_size = task_.training.micro_batch_size},
-                     *communicator_));
+  WF_ASSIGN_OR_RETURN(const EvaluationMetrics metrics,
+                      EvaluateStream(model_, dataset_.validation(), dataset_.token_bytes(),
+                                     {.sequence_length = task_.training.sequence_length,
+                                      .max_tokens = task_.training.evaluate_max_tokens,
+                                      .batch_size = task_.training.micro_batch_size},
+                                     *communicator_));
   state_.evaluation_loss = metrics.loss;
   state_.evaluation_step = state_.step;
   if (task_.rank == 0) {
@@ -274,22 +305,23 @@ absl::Status Trainer::Evaluate() {
 
 absl::Status Trainer::Save() {
   const absl::Duration start = Now();
-  const auto saved = keeper_.Save(state_, *communicator_);
-  last_save_ = Now();
-  save_seconds_ = absl::ToDoubleSeconds(last_save_ - start);
-  if (absl::IsAborted(saved.status())) return saved.status();
-  if (!saved.ok()) {
-    Warn(fmt::format("no checkpoint at step {}: {}", state_.step, saved.status().ToString()));
-    return absl::OkStatus();
-  }
-  saved_step_ = state_.step;
-  if (task_.rank == 0) {
+  const auto report = [&](const SavedCheckpoint& saved) {
+    spdlog::info("checkpoint {}", saved.directory);
     channel_.SendEvent({{"checkpoint_saved",
                          {{"step", state_.step},
-                          {"directory", saved->directory},
-                          {"bytes", saved->bytes},
-                          {"seconds", save_seconds_},
-                          {"manifest", saved->manifest}}}});
+                          {"directory", saved.directory},
+                          {"bytes", saved.bytes},
+                          {"seconds", absl::ToDoubleSeconds(Now() - start)},
+                          {"manifest", saved.manifest}}}});
+  };
+  const absl::Status saved = keeper_.Save(state_, *communicator_, report);
+  last_save_ = Now();
+  save_seconds_ = absl::ToDoubleSeconds(last_save_ - start);
+  if (absl::IsAborted(saved)) return saved;
+  if (saved.ok()) {
+    saved_step_ = state_.step;
+  } else {
+    Warn(fmt::format("no checkpoint at step {}: {}", state_.step, saved.ToString()));
   }
   return absl::OkStatus();
 }

@@ -12,7 +12,8 @@
 
 namespace wavefield {
 
-// One rank's training run, from its task to the last checkpoint. Use from one thread: Create(), Run().
+// One rank's training run, from its task to the last checkpoint. Use from one thread: Create(),
+// Run().
 class Trainer {
  public:
   // Meets the other ranks and restores the newest checkpoint. `task` and `channel` must outlive it.
@@ -27,7 +28,7 @@ class Trainer {
   // What the ranks agree on after each step.
   struct Agreement {
     LossSums sums;
-    PhaseSeconds phases;  // mean over the ranks
+    PhaseSeconds phases;    // mean over the ranks
     bool stop = false;      // a stop was asked for
     bool budget = false;    // the time is used up
     bool save_due = false;  // by the clock
@@ -36,6 +37,7 @@ class Trainer {
   Trainer(const TrainTask& task, const HostOptions& host, WorkerChannel& channel, Dataset dataset);
 
   absl::Status MeetPeers();
+  absl::Status VerifyDataset();
   absl::Status Resume();
   absl::Status TrainStep();
   absl::StatusOr<LossSums> ForwardBackward(PhaseSeconds& phases);
@@ -59,6 +61,7 @@ class Trainer {
   CheckpointKeeper keeper_;
   double group_matmul_rate_ = 0;  // FLOP/s of all ranks together
   bool stopped_ = false;
+  bool skipping_ = false;  // updates, as the gradient is not finite
   bool budget_reached_ = false;
   int64_t saved_step_ = 0;
   absl::Duration last_save_;

@@ -1,6 +1,7 @@
 #include "worker/trainer/training_state.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <array>
 #include <map>
@@ -13,6 +14,7 @@
 #include "core/checkpoint/reader.h"
 #include "core/checkpoint/writer.h"
 #include "core/data/tokenizer_description.h"
+#include "spdlog/spdlog.h"
 
 namespace wavefield {
 namespace {
@@ -26,19 +28,18 @@ std::vector<NamedTensor> NamedViews(const ParameterLayout& layout, Tensor flat,
   return tensors;
 }
 
-// True where `status` is OK on every rank.
-absl::StatusOr<bool> OkEverywhere(const absl::Status& status, Communicator& communicator) {
-  std::array<double, 1> failures = {status.ok() ? 0.0 : 1.0};
-  WF_RETURN_IF_ERROR(communicator.AllReduceSum(failures));
-  return failures[0] == 0;
-}
-
 absl::Status OrElsewhere(const absl::Status& status) {
   return status.ok() ? absl::UnavailableError("another rank could not save; its log says why")
                      : status;
 }
 
 }  // namespace
+
+absl::StatusOr<bool> OkOnEveryRank(const absl::Status& status, Communicator& communicator) {
+  std::array<double, 1> failures = {status.ok() ? 0.0 : 1.0};
+  WF_RETURN_IF_ERROR(communicator.AllReduceSum(failures));
+  return failures[0] == 0;
+}
 
 std::vector<NamedTensor> TrainingState::ModelTensors() const {
   return NamedViews(model.layout(), model.parameters(), "");
@@ -56,27 +57,33 @@ CheckpointKeeper::CheckpointKeeper(const TrainTask& task, const HostOptions& hos
                                    nlohmann::json fingerprint)
     : task_(task), storage_(host.storage_root), fingerprint_(std::move(fingerprint)) {}
 
-absl::StatusOr<SavedCheckpoint> CheckpointKeeper::Save(const TrainingState& state,
-                                                       Communicator& communicator) {
+absl::Status CheckpointKeeper::Save(
+    const TrainingState& state, Communicator& communicator,
+    const std::function<void(const SavedCheckpoint&)>& on_committed) {
   const std::string directory = JoinStoragePath(
-      task_.checkpoint_directory,
-      CheckpointDirectoryName({static_cast<uint64_t>(state.step), static_cast<uint64_t>(task_.epoch)}));
+      task_.checkpoint_directory, CheckpointDirectoryName({static_cast<uint64_t>(state.step),
+                                                           static_cast<uint64_t>(task_.epoch)}));
   const std::map<std::string, std::string> metadata = {{"format", "wavefield"},
                                                        {"config", ToJson(task_.model).dump()}};
-  const absl::Status written =
+  absl::Status status =
       WriteCheckpointShard(storage_, directory, communicator.rank(), communicator.world_size(),
                            state.ModelTensors(), state.OptimizerTensors(), metadata);
-  WF_ASSIGN_OR_RETURN(const bool all_wrote, OkEverywhere(written, communicator));
-
-  absl::StatusOr<SavedCheckpoint> saved = SavedCheckpoint{.directory = directory};
-  if (communicator.rank() == 0 && all_wrote) saved = Commit(state, directory);
-  WF_ASSIGN_OR_RETURN(const bool committed,
-                      OkEverywhere(all_wrote ? saved.status() : written, communicator));
-  if (committed) return saved;
-  if (communicator.rank() == 0) {
-    if (const absl::Status removed = storage_.Delete(directory); !removed.ok()) return removed;
+  WF_ASSIGN_OR_RETURN(const bool all_wrote, OkOnEveryRank(status, communicator));
+  if (all_wrote && communicator.rank() == 0) {
+    const auto saved = Commit(state, directory);
+    status = saved.status();
+    if (saved.ok()) on_committed(*saved);
   }
-  return OrElsewhere(all_wrote ? saved.status() : written);
+  WF_ASSIGN_OR_RETURN(const bool committed, OkOnEveryRank(status, communicator));
+  if (committed) return absl::OkStatus();
+  if (communicator.rank() == 0) {
+    if (const absl::Status removed = storage_.Delete(directory); !removed.ok()) {
+      spdlog::warn("{} stays, incomplete: {}", directory, removed.ToString());
+    }
+  }
+  // Nobody writes there again before it is gone.
+  WF_RETURN_IF_ERROR(communicator.Barrier());
+  return OrElsewhere(status);
 }
 
 absl::StatusOr<SavedCheckpoint> CheckpointKeeper::Commit(const TrainingState& state,
@@ -108,7 +115,8 @@ absl::StatusOr<SavedCheckpoint> CheckpointKeeper::Commit(const TrainingState& st
   manifest.parent = state.parent;
 
   std::vector<ExtraFile> extra = {{kTokenizerFile, dataset / kTokenizerFile}};
-  if (std::filesystem::exists(dataset / kTokenizerModelFile)) {
+  std::error_code none;
+  if (std::filesystem::exists(dataset / kTokenizerModelFile, none)) {
     extra.push_back({kTokenizerModelFile, dataset / kTokenizerModelFile});
   }
   WF_ASSIGN_OR_RETURN(manifest, CommitCheckpoint(storage_, directory, std::move(manifest), extra));
@@ -143,6 +151,12 @@ absl::StatusOr<ResumedFrom> CheckpointKeeper::Resume(TrainingState& state,
     choice[0] = 0;
   }
   WF_RETURN_IF_ERROR(communicator.AllReduceSum(choice));
+  if (choice[0] < 0 && !task_.resume_candidates.empty()) {
+    return absl::DataLossError(fmt::format(
+        "none of the job's {} checkpoints is sound; starting over would lose its progress: repair "
+        "the storage, or submit a new job. {}",
+        task_.resume_candidates.size(), fmt::join(resumed.warnings, "; ")));
+  }
   if (choice[0] < 0) return resumed;
 
   resumed.directory = task_.resume_candidates.at(static_cast<size_t>(choice[0]));
@@ -161,7 +175,8 @@ absl::StatusOr<ResumedFrom> CheckpointKeeper::Resume(TrainingState& state,
       state.evaluation_step = manifest.metrics.at("evaluation_step").get<int64_t>();
     }
   } catch (const std::exception& error) {
-    return absl::DataLossError(fmt::format("{}: metrics of the manifest: {}", path.string(), error.what()));
+    return absl::DataLossError(
+        fmt::format("{}: metrics of the manifest: {}", path.string(), error.what()));
   }
   state.parent = path.filename().string();
   resumed.exact = manifest.fingerprint == fingerprint_;

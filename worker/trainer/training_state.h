@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -41,16 +42,22 @@ struct ResumedFrom {
   std::vector<std::string> warnings;
 };
 
+// True where `status` is OK on every rank of the group.
+absl::StatusOr<bool> OkOnEveryRank(const absl::Status& status, Communicator& communicator);
+
 // Writes and restores a job's checkpoints in the cluster's storage (docs/checkpoint-format.md).
 class CheckpointKeeper {
  public:
   CheckpointKeeper(const TrainTask& task, const HostOptions& host, nlohmann::json fingerprint);
 
   // Called by all ranks together. Returns the same success or failure on each; the message of a
-  // failure is that of the rank it happened on. ABORTED when the group is broken.
-  absl::StatusOr<SavedCheckpoint> Save(const TrainingState& state, Communicator& communicator);
+  // failure is that of the rank it happened on. ABORTED when the group is broken. Rank 0 calls
+  // `on_committed` as soon as the checkpoint exists, whatever becomes of the group then.
+  absl::Status Save(const TrainingState& state, Communicator& communicator,
+                    const std::function<void(const SavedCheckpoint&)>& on_committed);
 
-  // Restores the newest candidate that verifies, the same on every rank; none is no error.
+  // Restores the newest candidate that verifies, the same on every rank. No candidates is no error;
+  // DATA_LOSS when there are some and none is sound.
   absl::StatusOr<ResumedFrom> Resume(TrainingState& state, Communicator& communicator);
 
  private:

@@ -71,8 +71,8 @@ absl::StatusOr<std::string> WorkerChannel::Call(const std::string& kind, nlohman
   if (aborted_) return absl::AbortedError(abort_reason_);
   auto reply = replies_.extract(id);
   if (reply.empty()) {
-    return absl::DeadlineExceededError(fmt::format(
-        "rendezvous key '{}': nothing within {}", key, absl::FormatDuration(timeout)));
+    return absl::DeadlineExceededError(
+        fmt::format("rendezvous key '{}': nothing within {}", key, absl::FormatDuration(timeout)));
   }
   if (const std::string error = reply.mapped().value("error", ""); !error.empty()) {
     return absl::DeadlineExceededError(fmt::format("rendezvous key '{}': {}", key, error));

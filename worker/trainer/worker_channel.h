@@ -18,7 +18,8 @@
 namespace wavefield {
 
 // The trainer's end of its channel to the worker (worker/channel.md): newline-delimited JSON on one
-// socket. Carries events out, stop and abort requests in, and is the ranks' rendezvous. Thread-safe.
+// socket. Carries events out, stop and abort requests in, and is the ranks' rendezvous.
+// Thread-safe.
 class WorkerChannel final : public RendezvousStore {
  public:
   explicit WorkerChannel(FileDescriptor socket);

@@ -6,10 +6,10 @@ namespace wavefield {
 namespace {
 
 constexpr int64_t kFloat = 4;
-constexpr int64_t kFieldChunk = 64;                    // tokens between stored field states
-constexpr int64_t kLogitsSlice = 8 << 20;              // elements, core/model/loss.h
+constexpr int64_t kFieldChunk = 64;                       // tokens between stored field states
+constexpr int64_t kLogitsSlice = 8 << 20;                 // elements, core/model/loss.h
 constexpr int64_t kMatMulRateMatrices = 3 * 2048 * 2048;  // elements, freed before training
-constexpr int64_t kProgram = 96 << 20;                 // bytes: code, libraries, packing buffers
+constexpr int64_t kProgram = 96 << 20;                    // bytes: code, libraries, packing buffers
 
 }  // namespace
 
@@ -20,8 +20,7 @@ MemoryEstimate EstimateMemory(const ModelConfig& c, int64_t micro_batch_size,
   const int64_t block = mixer + 3 * c.d_model + 3 * c.d_ff;
   const int64_t kept = rows * (c.n_layers * block + 4 * c.d_model + 4);
   const int64_t loss = std::min(rows * c.vocab_size, std::max(kLogitsSlice, c.vocab_size));
-  const int64_t backward =
-      rows * (c.d_model + std::max(9 * c.d_model + c.n_heads, c.d_ff));
+  const int64_t backward = rows * (c.d_model + std::max(9 * c.d_model + c.n_heads, c.d_ff));
 
   MemoryEstimate estimate;
   estimate.parameters = ParameterCount(c) * kFloat;

@@ -68,8 +68,8 @@ absl::StatusOr<ModelConfig> ModelConfigFromJson(const nlohmann::json& json) {
     return absl::InvalidArgumentError(fmt::format("the model config: {}", error.what()));
   }
   if (const auto violations = Validate(c, ""); !violations.empty()) {
-    return absl::InvalidArgumentError(fmt::format("the model config: {} {}", violations[0].field,
-                                                  violations[0].description));
+    return absl::InvalidArgumentError(
+        fmt::format("the model config: {} {}", violations[0].field, violations[0].description));
   }
   return c;
 }
@@ -79,7 +79,8 @@ std::vector<FieldViolation> Validate(const ModelConfig& c, const std::string& pr
   const auto one_of = [&](const std::string& field, const std::string& value,
                           const std::string& supported) {
     if (value != supported) {
-      violations.Add(field, fmt::format("is '{}'; supported: '{}'", value.substr(0, 64), supported));
+      violations.Add(field,
+                     fmt::format("is '{}'; supported: '{}'", value.substr(0, 64), supported));
     }
   };
   one_of("form", c.form, "modern");
@@ -92,8 +93,9 @@ std::vector<FieldViolation> Validate(const ModelConfig& c, const std::string& pr
   violations.Range<int64_t>("vocab_size", c.vocab_size, 64, kMaxVocabulary);
   violations.Range<int64_t>("conv_width", c.conv_width, 1, 32);
   if (c.n_heads > 0 && c.d_model % c.n_heads != 0) {
-    violations.Add("n_heads", fmt::format("is {}, which does not divide d_model {}; choose a divisor",
-                                          c.n_heads, c.d_model));
+    violations.Add("n_heads",
+                   fmt::format("is {}, which does not divide d_model {}; choose a divisor",
+                               c.n_heads, c.d_model));
   }
   if (c.vocab_size % 64 != 0) {
     violations.Add("vocab_size", fmt::format("is {}; must be a multiple of 64, the next is {}",

@@ -30,7 +30,8 @@ struct ModelConfig {
 
 // The JSON of safetensors metadata and checkpoints: exactly the keys of docs/model.md.
 nlohmann::json ToJson(const ModelConfig& config);
-// INVALID_ARGUMENT for a missing, unknown or ill-typed key, or a configuration that does not validate.
+// INVALID_ARGUMENT for a missing, unknown or ill-typed key, or a configuration that does not
+// validate.
 absl::StatusOr<ModelConfig> ModelConfigFromJson(const nlohmann::json& json);
 
 // Everything that is wrong, fields prefixed by `prefix` ("model."); empty: valid.

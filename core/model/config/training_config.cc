@@ -40,11 +40,12 @@ std::vector<FieldViolation> Validate(const TrainingConfig& c, int64_t world_size
             fmt::format("is {}, which does not divide training.batch_size {}", c.micro_batch_size,
                         c.batch_size));
     } else if (c.batch_size / c.micro_batch_size < world_size) {
-      v.Add("training.batch_size",
-            fmt::format("is {} in micro-batches of {}: {} of them for {} ranks; raise batch_size to "
-                        "at least {} or lower micro_batch_size",
-                        c.batch_size, c.micro_batch_size, c.batch_size / c.micro_batch_size,
-                        world_size, c.micro_batch_size * world_size));
+      v.Add(
+          "training.batch_size",
+          fmt::format("is {} in micro-batches of {}: {} of them for {} ranks; raise batch_size to "
+                      "at least {} or lower micro_batch_size",
+                      c.batch_size, c.micro_batch_size, c.batch_size / c.micro_batch_size,
+                      world_size, c.micro_batch_size * world_size));
     }
   }
   if (c.schedule != "constant" && c.schedule != "cosine") {
@@ -110,7 +111,8 @@ absl::StatusOr<TrainingConfig> TrainingConfigFromSpec(const nlohmann::json& spec
     c.evaluate_every_steps = IntegerFromJson(e.at("every_steps"));
     c.evaluate_max_tokens = IntegerFromJson(e.at("max_tokens"));
   } catch (const std::exception& error) {
-    return absl::InvalidArgumentError(fmt::format("the job's spec is incomplete: {}", error.what()));
+    return absl::InvalidArgumentError(
+        fmt::format("the job's spec is incomplete: {}", error.what()));
   }
   return c;
 }

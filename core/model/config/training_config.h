@@ -39,7 +39,8 @@ struct TrainingConfig {
   int64_t evaluate_max_tokens = 65536;
 };
 
-// The largest divisor of batch_size that is at most 4 and at most batch_size / world_size (1 if none).
+// The largest divisor of batch_size that is at most 4 and at most batch_size / world_size (1 if
+// none).
 int64_t DefaultMicroBatchSize(int64_t batch_size, int64_t world_size);
 
 // Replaces the "by default" markers above. REQUIRES world_size ≥ 1.

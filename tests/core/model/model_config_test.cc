@@ -68,8 +68,8 @@ TEST(TrainingConfig, NotANumberAndNegativeRatesAreRefused) {
     config.max_steps = 10;
     config.learning_rate = rate;
     FillDefaults(config, 1);
-    EXPECT_THAT(Validate(config, 1), Contains(Field(&FieldViolation::field,
-                                                    "training.schedule.learning_rate")))
+    EXPECT_THAT(Validate(config, 1),
+                Contains(Field(&FieldViolation::field, "training.schedule.learning_rate")))
         << rate;
   }
 }

@@ -32,7 +32,8 @@ void Perturb(Model& model, std::mt19937_64& random) {
   for (const ParameterInfo& info : model.layout().parameters()) {
     const Tensor t = model.layout().View(model.parameters(), info);
     const bool matrix = info.shape.rank() == 2 && info.decays;
-    for (int64_t i = 0; i < t.elements(); ++i) t.f32()[i] += normal(random) * (matrix ? 0.15f : 0.2f);
+    for (int64_t i = 0; i < t.elements(); ++i)
+      t.f32()[i] += normal(random) * (matrix ? 0.15f : 0.2f);
   }
 }
 
@@ -61,9 +62,9 @@ TEST_P(ModelGradients, AgreeWithFiniteDifferencesOfTheReference) {
   // movement of 0.01 nats keeps both that and curvature below a few per cent of the difference.
   const double rounding = 4e-6 * sums.loss;
   for (const ParameterInfo& info : model.layout().parameters()) {
-    const auto check = testing::CheckAlongGradient(model.layout().View(model.parameters(), info),
-                                                   model.layout().View(model.gradients(), info), loss,
-                                                   0.01, 0.03);
+    const auto check =
+        testing::CheckAlongGradient(model.layout().View(model.parameters(), info),
+                                    model.layout().View(model.gradients(), info), loss, 0.01, 0.03);
     EXPECT_NEAR(check.analytic, check.numeric, 0.05 * std::abs(check.analytic) + rounding)
         << info.name;
     if (heads > 1 && tokens > 1) {
@@ -87,7 +88,8 @@ TEST(Model, CpuGradientsAgreeWithTheReference) {
   Perturb(expected, random);
   std::memcpy(actual.parameters().data, expected.parameters().data, expected.parameters().bytes());
   const int64_t batch = 2, tokens = 150;
-  const auto ids = RandomIds(random, batch * tokens, 64), targets = RandomIds(random, batch * tokens, 64);
+  const auto ids = RandomIds(random, batch * tokens, 64),
+             targets = RandomIds(random, batch * tokens, 64);
   LossSums losses[2];
   int i = 0;
   for (Model* model : {&expected, &actual}) {
@@ -164,7 +166,8 @@ TEST(Model, SequenceStateDoesNotGrow) {
   const auto backend = MakeCpuBackend(1);
   const ModelConfig config = SmallConfig(2, 16);
   const SequenceState state(*backend, config);
-  EXPECT_EQ(state.bytes(), static_cast<size_t>(config.n_layers * (3 * 3 * 32 + 2 * 2 * 16 * 16)) * 4);
+  EXPECT_EQ(state.bytes(),
+            static_cast<size_t>(config.n_layers * (3 * 3 * 32 + 2 * 2 * 16 * 16)) * 4);
 }
 
 TEST(Initialization, IsTheDocumentedOne) {

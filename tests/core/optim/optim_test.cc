@@ -60,8 +60,9 @@ TEST_P(AdamWStep, AgreesWithDoublePrecision) {
       g = normal(random) * 0.01f;
       squares += static_cast<double>(g) * g;
     }
-    const double norm = optimizer.Step(step, {gradients.data(), DType::kFloat32, {layout.elements()}},
-                                       {parameters.data(), DType::kFloat32, {layout.elements()}});
+    const double norm =
+        optimizer.Step(step, {gradients.data(), DType::kFloat32, {layout.elements()}},
+                       {parameters.data(), DType::kFloat32, {layout.elements()}});
     EXPECT_NEAR(norm, std::sqrt(squares), 1e-6 * norm);
     const double scale =
         config.clip_grad_norm > 0 ? std::min(1.0, config.clip_grad_norm / std::sqrt(squares)) : 1.0;

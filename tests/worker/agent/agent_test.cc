@@ -27,6 +27,7 @@ class AgentTest : public ::testing::Test {
 
   void Start(absl::Duration orphan_timeout = absl::Hours(24)) {
     AgentOptions options;
+    options.drain_timeout = absl::Seconds(1);
     options.connection.address = coordinator_.address();
     v1::RegisterWorkerRequest& identity = options.session.identity;
     identity.set_worker_id("w1");
@@ -209,12 +210,12 @@ TEST_F(AgentTest, RanksAreEndedWhenTheCoordinatorStaysAway) {
   EXPECT_THAT(coordinator_.Story("a/1/0"), SizeIs(4)) << "it is not started again";
 }
 
-TEST_F(AgentTest, ShutdownEndsRanksAndReportsThat) {
+TEST_F(AgentTest, ShutdownLetsRanksEndInOrderAndReportsThat) {
   coordinator_.Assign({FakeTask(1, 0, "wait")});
   Start();
   ASSERT_TRUE(coordinator_.WaitForStory("a/1/0", "step"));
   agent_.reset();
-  EXPECT_THAT(coordinator_.Story("a/1/0"), Contains("exit 7"));
+  EXPECT_THAT(coordinator_.Story("a/1/0"), Contains("exit 0"));
 }
 
 TEST_F(AgentTest, ShutdownIsQuickWhenTheCoordinatorIsAway) {
