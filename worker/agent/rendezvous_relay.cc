@@ -110,7 +110,10 @@ void RendezvousRelay::Run(int64_t number, const Request& request, const Attempt&
     const absl::Duration left = deadline - Clock::Real().Monotonic();
     status = attempt(*context, left, value);
     const absl::Duration pause = backoff.Next();
-    if (!absl::IsUnavailable(status) || Clock::Real().Monotonic() + pause >= deadline) break;
+    // A coordinator that stops cancels what waits on it; a request of ours that was cancelled gets no
+    // next context.
+    const bool again = absl::IsUnavailable(status) || absl::IsCancelled(status);
+    if (!again || Clock::Real().Monotonic() + pause >= deadline) break;
     if (!link_.Pause(pause)) break;
   }
   if (!cancelled) reply_(request.task_id, {request.id, std::move(value), std::move(status)});
