@@ -110,8 +110,8 @@ void RendezvousRelay::Run(int64_t number, const Request& request, const Attempt&
     const absl::Duration left = deadline - Clock::Real().Monotonic();
     status = attempt(*context, left, value);
     const absl::Duration pause = backoff.Next();
-    // A coordinator that stops cancels what waits on it; a request of ours that was cancelled gets no
-    // next context.
+    // A coordinator that stops cancels what waits on it; a request of ours that was cancelled gets
+    // no next context.
     const bool again = absl::IsUnavailable(status) || absl::IsCancelled(status);
     if (!again || Clock::Real().Monotonic() + pause >= deadline) break;
     if (!link_.Pause(pause)) break;
