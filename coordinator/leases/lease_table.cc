@@ -9,6 +9,11 @@ void LeaseTable::Grant(const std::string& worker, const std::string& incarnation
   leases_[worker] = {incarnation, true, lease_, clock_.Monotonic(), {}};
 }
 
+void LeaseTable::Revoke(const std::string& worker) {
+  std::lock_guard lock(mutex_);
+  leases_.erase(worker);
+}
+
 void LeaseTable::Expect(const std::string& worker, const std::string& incarnation) {
   std::lock_guard lock(mutex_);
   leases_[worker] = {incarnation, false, lease_ * kReattachLeases, clock_.Monotonic(), {}};

@@ -36,6 +36,8 @@ class LeaseTable {
 
   // A worker registered; replaces its lease before.
   void Grant(const std::string& worker, const std::string& incarnation);
+  // Nothing is given to the worker until its next lease.
+  void Revoke(const std::string& worker);
   // A worker known from before a restart of the coordinator: it has kReattachLeases leases of time
   // to register again.
   void Expect(const std::string& worker, const std::string& incarnation);

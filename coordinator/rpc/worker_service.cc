@@ -94,6 +94,8 @@ absl::Status WorkerService::Register(const v1::RegisterWorkerRequest& request,
   std::set<std::string> running;
   for (const v1::RunningTask& task : request.running()) running.insert(task.task_id());
 
+  // Settling puts jobs back into the queue: none may start on the incarnation that was before.
+  context_.leases.Revoke(id);
   int64_t acknowledged = 0;
   WF_RETURN_IF_ERROR(context_.store.Write([&](Transaction& transaction) -> absl::Status {
     WF_RETURN_IF_ERROR(transaction.PutWorker(id, record));
