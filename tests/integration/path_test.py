@@ -39,7 +39,7 @@ class Path(ClusterTest):
             self.assertGreater(phases["forward"], 0)
         # Phases are means over ranks that do not start a step at the same instant: they add up over the run.
         self.assertAlmostEqual(sum(sum(s["phase_seconds"].values()) for s in steps) /
-                               sum(s["step_seconds"] for s in steps), 1, delta=0.25)
+                               sum(s["step_seconds"] for s in steps), 1, delta=0.4)
         self.assertEqual([int(e["step"]) for e in metrics["evaluations"]], [20, 40])
 
     def test_checkpoints_are_listed_and_downloaded_and_evaluate_alike(self):

@@ -178,7 +178,8 @@ absl::Status Trainer::TrainStep() {
   const double grad_norm =
       optimizer_.Step(state_.step + 1, model_.gradients(), model_.parameters());
   timer.Charge(phases.optimize);
-  WF_ASSIGN_OR_RETURN(const Agreement agreed, Agree(sums, phases));
+  WF_ASSIGN_OR_RETURN(Agreement agreed, Agree(sums, phases));
+  timer.Charge(agreed.phases.communicate);  // waiting for slower ranks
 
   ++state_.step;
   state_.total_tokens += agreed.sums.tokens;
