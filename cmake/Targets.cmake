@@ -23,8 +23,7 @@ endfunction()
 # wavefield_test(NAME SOURCES x_test.cc … [DEPENDS target …] [LABELS quick …] [TIMEOUT seconds] [SERIAL])
 # One GoogleTest program = one CTest test. For each label there is a target tests_LABEL that builds its tests.
 # Labels in use: core (also run under ASan), worker, coordinator, cli, integration, faults; threads (also run
-# under TSan with --full); quick (seconds
-# each), slow (only with tests/run.sh --full).
+# under TSan with --full); quick (seconds each), slow (only with tests/run.sh --full).
 function(wavefield_test name)
   cmake_parse_arguments(arg "SERIAL" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
   add_executable(${name} ${arg_SOURCES})

@@ -28,7 +28,7 @@ class StorageWriter {
 };
 
 // Where a cluster keeps what must last: a tree of files under one root that every worker and the
-// coordinator reach. Paths are relative to the root, "jobs/j1/checkpoints", and obey
+// coordinator reach. Paths are relative to the root, "checkpoints/j1", and obey
 // ValidateStoragePath: INVALID_ARGUMENT otherwise. Everything that is written is durable when the
 // call returns. Thread-safe.
 class Storage {
