@@ -1,6 +1,7 @@
 """The whole path, as a user walks it: text in, trained model out, through the service."""
 
 import json
+import math
 import unittest
 import urllib.request
 
@@ -52,7 +53,10 @@ class Path(ClusterTest):
             # One thread each, but not the same number of ranks as in training.
             self.assertAlmostEqual(remote[key], local[key], delta=1e-5 * abs(remote[key]))
         self.assertEqual(remote["tokens"], local["tokens"])
-        self.assertLess(remote["bits_per_byte"], 4)
+        # Guessing among the 448 padded ids costs ln 448 nats; every text of this kind teaches half a nat.
+        print(f"first loss {self.cli_json('metrics', 'first')['steps'][0]['loss']:.2f}, "
+              f"held out {remote['loss']:.2f}", flush=True)
+        self.assertLess(remote["loss"], math.log(448) - 0.5)
 
     def test_an_earlier_step_can_be_named(self):
         early = self.cli_json("evaluate", "first@20", "--dataset", "words")
