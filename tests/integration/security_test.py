@@ -9,7 +9,7 @@ import subprocess
 import unittest
 import urllib.request
 
-from cluster import BIN, ClusterTest, Daemon
+from cluster import BIN, ClusterTest, Daemon, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -155,7 +155,12 @@ class Metrics(ClusterTest):
         self.submit("measured", dataset="words", training__max_steps=5, training__sequence_length=32,
                     training__batch_size=2)
         self.wait_for_end("measured")
-        text = urllib.request.urlopen(f"http://{self.http}/metrics", timeout=5).read().decode()
+
+        def scrape():
+            return urllib.request.urlopen(f"http://{self.http}/metrics", timeout=5).read().decode()
+        # Series follow the store within moments.
+        wait_for("the job's series", lambda: 'training_job="measured"' in scrape(), 10)
+        text = scrape()
         for line in ('wavefield_jobs{', 'training_job="measured"', 'wavefield_workers{', "wavefield_rpc_"):
             self.assertIn(line, text)
         promtool = shutil.which("promtool") or ROOT / "build/prometheus/usr/bin/promtool"
