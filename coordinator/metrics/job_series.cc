@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "coordinator/jobs/job_states.h"
+#include "coordinator/jobs/timestamps.h"
 
 namespace wavefield::coordinator {
 namespace {
@@ -43,7 +44,10 @@ void JobSeries::JobsCommitted(const std::vector<JobRecord>& records) {
     const std::string id = JobId(record);
     // Nothing to show before the first step, nor of a job whose series are gone already.
     if (!job.has_last_step()) continue;
-    if (HasEnded(job.state()) && !series_.contains(id)) continue;
+    if (HasEnded(job.state()) && !series_.contains(id) &&
+        FromTimestamp(job.end_time()) + retention_ <= clock_.Now()) {
+      continue;
+    }
     Series& series = Of(id);
     const wavefield::v1::StepMetrics& step = job.last_step();
     SetIfFinite(*series.loss, step.loss());

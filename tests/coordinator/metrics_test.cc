@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <limits>
 
+#include "coordinator/jobs/timestamps.h"
 #include "coordinator/metrics/job_series.h"
 #include "core/base/file.h"
 #include "tests/coordinator/fake_worker.h"
@@ -98,6 +99,24 @@ TEST(JobSeries, NonFiniteLossesAreCountedNotDrawnAndEndedJobsRetire) {
   series.Retire();
   EXPECT_FALSE(metrics.loss.Has({{"training_job", "x"}}));
   EXPECT_FALSE(metrics.tokens.Has({{"training_job", "x"}}));
+}
+
+TEST(JobSeries, AJobWhoseOnlyStepsCameWithItsEndIsShown) {
+  prometheus::Registry registry;
+  CoordinatorMetrics metrics(registry);
+  ManualClock clock;
+  JobSeries series(metrics, clock, absl::Minutes(10));
+  JobRecord record = StartedJob("brief", 1);
+  series.JobsCommitted({record});
+  *record.mutable_job()->mutable_last_step() = StepAt(2);
+  record.mutable_job()->set_state(v1::JOB_STATE_SUCCEEDED);
+  *record.mutable_job()->mutable_end_time() = ToTimestamp(clock.Now());
+  series.JobsCommitted({record});
+  EXPECT_EQ(metrics.loss.Add({{"training_job", "brief"}}).Value(), 0.5);
+  clock.Advance(absl::Minutes(11));
+  series.Retire();
+  series.JobsCommitted({record});
+  EXPECT_FALSE(metrics.loss.Has({{"training_job", "brief"}}));
 }
 
 }  // namespace
