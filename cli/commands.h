@@ -41,18 +41,22 @@ class CommandContext {
 // parse and the run.
 void AddUpCommand(CLI::App& parent, CommandContext& context);
 void AddDataPrepareCommand(CLI::App& parent, CommandContext& context);
+void AddDataImportCommand(CLI::App& parent, CommandContext& context);
 void AddDataListCommand(CLI::App& parent, CommandContext& context);
+void AddDataShowCommand(CLI::App& parent, CommandContext& context);
 void AddSubmitCommand(CLI::App& parent, CommandContext& context);
 void AddJobsCommand(CLI::App& parent, CommandContext& context);
 void AddJobCommand(CLI::App& parent, CommandContext& context);
 void AddWatchCommand(CLI::App& parent, CommandContext& context);
 void AddCancelCommand(CLI::App& parent, CommandContext& context);
 void AddMetricsCommand(CLI::App& parent, CommandContext& context);
+void AddCompareCommand(CLI::App& parent, CommandContext& context);
 void AddWorkersCommand(CLI::App& parent, CommandContext& context);
 void AddCheckpointsListCommand(CLI::App& parent, CommandContext& context);
 void AddCheckpointsDownloadCommand(CLI::App& parent, CommandContext& context);
 void AddEvaluateCommand(CLI::App& parent, CommandContext& context);
 void AddGenerateCommand(CLI::App& parent, CommandContext& context);
+void AddAuditCausalityCommand(CLI::App& parent, CommandContext& context);
 void AddModelPresetsCommand(CLI::App& parent, CommandContext& context);
 void AddModelDescribeCommand(CLI::App& parent, CommandContext& context);
 

@@ -11,13 +11,15 @@ enum ExitCode : int {
   kExitInvalidInput = 2,
   kExitNotFound = 3,
   kExitUnreachable = 4,
-  kExitJobFailed = 5,  // the job that was watched ended without success
+  kExitJobFailed = 5,    // the job that was watched ended without success
+  kExitAuditFailed = 6,  // the model that was audited sees the future
 };
 
 inline constexpr char kExitCodeHelp[] =
     "--address, --ca-file, --token-file and --timeout work with every command.\n"
     "Exit codes: 0 success, 1 failed, 2 usage or invalid input, 3 not found, 4 coordinator "
-    "unreachable,\n5 the watched job ended without success, 130 interrupted.";
+    "unreachable,\n5 the watched job ended without success, 6 an audit did not pass, 130 "
+    "interrupted.";
 
 // Marks `status` as: no coordinator answers.
 absl::Status UnreachableError(const std::string& message);

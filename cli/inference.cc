@@ -8,11 +8,14 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 
+#include "cli/resource_names.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
 #include "core/base/subprocess.h"
 #include "proto/rpc/json.h"
+#include "wavefield/v1/dataset_service.grpc.pb.h"
 #include "wavefield/v1/inference_service.grpc.pb.h"
 
 namespace wavefield {
@@ -88,6 +91,28 @@ absl::Status GenerateOnCluster(const Session& session, const v1::GenerateRequest
                                const OnInferenceOutput& on_output) {
   return ReadAll<v1::GenerateRequest>(session, &v1::InferenceService::Stub::Generate, request,
                                       on_output);
+}
+
+absl::Status AuditOnCluster(const Session& session, const v1::AuditCausalityRequest& request,
+                            const OnInferenceOutput& on_output) {
+  return ReadAll<v1::AuditCausalityRequest>(session, &v1::InferenceService::Stub::AuditCausality,
+                                            request, on_output);
+}
+
+absl::StatusOr<std::string> LocalDatasetDirectory(const std::string& dataset,
+                                                  const ConnectionFlags& connection) {
+  std::error_code error;
+  if (std::filesystem::is_directory(dataset, error)) return dataset;
+  v1::GetDatasetRequest request;
+  WF_ASSIGN_OR_RETURN(*request.mutable_name(), ParseDatasetName(dataset));
+  WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
+  WF_ASSIGN_OR_RETURN(const v1::Dataset found,
+                      session.Call(&v1::DatasetService::Stub::GetDataset, request));
+  if (std::filesystem::is_directory(found.path(), error)) return found.path();
+  return absl::NotFoundError(
+      fmt::format("the dataset {} is at {} on the coordinator's host, not on this one; name the "
+                  "job itself (JOB@STEP) in place of a directory",
+                  dataset, found.path()));
 }
 
 absl::Status InferLocally(const std::vector<std::string>& arguments, const nlohmann::json& flags,

@@ -11,7 +11,7 @@
 
 namespace wavefield {
 
-// Receives what evaluation or generation says, in order.
+// Receives what evaluation, generation or an audit says, in order.
 using OnInferenceOutput = std::function<void(const v1::InferenceOutput&)>;
 
 // On a worker of the cluster. Errors: the coordinator's.
@@ -19,6 +19,13 @@ absl::Status EvaluateOnCluster(const Session& session, const v1::EvaluateRequest
                                const OnInferenceOutput& on_output);
 absl::Status GenerateOnCluster(const Session& session, const v1::GenerateRequest& request,
                                const OnInferenceOutput& on_output);
+absl::Status AuditOnCluster(const Session& session, const v1::AuditCausalityRequest& request,
+                            const OnInferenceOutput& on_output);
+
+// A dataset's directory on this host: `dataset` itself if it is one, or where the dataset of that
+// name lies. NOT_FOUND when that is on another host.
+absl::StatusOr<std::string> LocalDatasetDirectory(const std::string& dataset,
+                                                  const ConnectionFlags& connection);
 
 // On this host, by `wavefield-trainer` with `arguments`. `flags` are the values of further flags of
 // the subcommand `arguments[0]`, for those that are too long for a command line. Its messages go to

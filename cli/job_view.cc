@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_replace.h"
@@ -132,11 +133,14 @@ std::string FormatStep(const v1::StepMetrics& step, double tokens_per_second) {
 }
 
 std::string FormatEvaluation(const v1::EvaluationResult& evaluation) {
-  return fmt::format(
-      "step {}: loss {}  perplexity {}  {} bits per byte  accuracy {} %  ({} tokens)",
-      FormatInteger(evaluation.step()), FormatFixed(evaluation.loss(), 4),
-      FormatFixed(evaluation.perplexity(), 2), FormatFixed(evaluation.bits_per_byte(), 4),
-      FormatFixed(100 * evaluation.accuracy(), 1), FormatInteger(evaluation.tokens()));
+  const std::string bits = std::isnan(evaluation.bits_per_byte())
+                               ? "bits per byte not known"
+                               : FormatFixed(evaluation.bits_per_byte(), 4) + " bits per byte";
+  return fmt::format("step {}: loss {}  perplexity {}  {}  accuracy {} %  ({} tokens)",
+                     FormatInteger(evaluation.step()), FormatFixed(evaluation.loss(), 4),
+                     FormatFixed(evaluation.perplexity(), 2), bits,
+                     FormatFixed(100 * evaluation.accuracy(), 1),
+                     FormatInteger(evaluation.tokens()));
 }
 
 }  // namespace wavefield

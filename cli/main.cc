@@ -22,21 +22,26 @@ CLI::App& AddGroup(CLI::App& root, CommandContext& context, const std::string& n
 void AddCommands(CLI::App& root, CommandContext& context) {
   AddUpCommand(root, context);
   CLI::App& data =
-      AddGroup(root, context, "data", "Prepare text for training, and list what there is");
+      AddGroup(root, context, "data", "Make datasets of text or tokens, and look at them");
   AddDataPrepareCommand(data, context);
+  AddDataImportCommand(data, context);
   AddDataListCommand(data, context);
+  AddDataShowCommand(data, context);
   AddSubmitCommand(root, context);
   AddJobsCommand(root, context);
   AddJobCommand(root, context);
   AddWatchCommand(root, context);
   AddCancelCommand(root, context);
   AddMetricsCommand(root, context);
+  AddCompareCommand(root, context);
   AddWorkersCommand(root, context);
   CLI::App& checkpoints = AddGroup(root, context, "checkpoints", "List and download checkpoints");
   AddCheckpointsListCommand(checkpoints, context);
   AddCheckpointsDownloadCommand(checkpoints, context);
   AddEvaluateCommand(root, context);
   AddGenerateCommand(root, context);
+  CLI::App& audit = AddGroup(root, context, "audit", "Prove that a trained model does not cheat");
+  AddAuditCausalityCommand(audit, context);
   CLI::App& model =
       AddGroup(root, context, "model", "Look at architectures, without a coordinator");
   AddModelPresetsCommand(model, context);

@@ -1,6 +1,9 @@
 #include "cli/model_summary.h"
 
+#include <algorithm>
+
 #include "core/base/status_macros.h"
+#include "core/model/architecture.h"
 #include "proto/rpc/status.h"
 
 namespace wavefield {
@@ -41,25 +44,33 @@ int64_t TensorGroup::elements() const {
   return elements;
 }
 
-std::vector<TensorGroup> ListTensors(const ModelConfig& c) {
-  const int64_t D = c.d_model, F = c.d_ff, H = c.n_heads, L = c.n_layers;
-  return {{"embedding.weight", {c.vocab_size, D}},
-          {"layers.*.norm1.weight", {D}, L},
-          {"layers.*.mixer.qkvg.weight", {4 * D, D}, L},
-          {"layers.*.mixer.conv.weight", {3 * D, c.conv_width}, L},
-          {"layers.*.mixer.conv.bias", {3 * D}, L},
-          {"layers.*.mixer.damping.weight", {H, D}, L},
-          {"layers.*.mixer.damping.bias", {H}, L},
-          {"layers.*.mixer.frequency", {H}, L},
-          {"layers.*.mixer.phase", {H}, L},
-          {"layers.*.mixer.coupling", {H, H}, L},
-          {"layers.*.mixer.head_norm.weight", {D}, L},
-          {"layers.*.mixer.out.weight", {D, D}, L},
-          {"layers.*.norm2.weight", {D}, L},
-          {"layers.*.ffn.gate.weight", {F, D}, L},
-          {"layers.*.ffn.up.weight", {F, D}, L},
-          {"layers.*.ffn.down.weight", {D, F}, L},
-          {"norm.weight", {D}}};
+namespace {
+
+// "layers.3.mixer.out.weight" → "layers.*.mixer.out.weight".
+std::string Pattern(const std::string& name) {
+  const size_t begin = name.find('.') + 1, end = name.find('.', begin);
+  const bool numbered = begin > 0 && end != std::string::npos && begin < end &&
+                        name.find_first_not_of("0123456789", begin) == end;
+  return numbered ? name.substr(0, begin) + "*" + name.substr(end) : name;
+}
+
+}  // namespace
+
+std::vector<TensorGroup> ListTensors(const ModelConfig& config) {
+  std::vector<TensorGroup> groups;
+  for (const ParameterDescription& parameter : DescribeParameters(config)) {
+    TensorGroup group{.name = Pattern(parameter.name)};
+    for (int i = 0; i < parameter.shape.rank(); ++i) group.shape.push_back(parameter.shape[i]);
+    const auto same = std::find_if(groups.begin(), groups.end(), [&](const TensorGroup& other) {
+      return other.name == group.name && other.shape == group.shape;
+    });
+    if (same != groups.end()) {
+      ++same->count;
+    } else {
+      groups.push_back(std::move(group));
+    }
+  }
+  return groups;
 }
 
 }  // namespace wavefield

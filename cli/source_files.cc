@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMaxSources = 20000;
+constexpr size_t kMaxSources = 10000;  // the coordinator takes no more
 constexpr size_t kReadBytes = 1 << 20;
 
 bool IsCompressed(const fs::path& path) {
@@ -106,6 +106,28 @@ absl::StatusOr<std::vector<LocalSource>> FindSources(const std::vector<std::stri
     return absl::InvalidArgumentError("the input is empty: its files hold 0 bytes in all");
   MakePathsUnique(sources);
   return sources;
+}
+
+absl::Status AddFilesOfKind(const std::vector<std::string>& files, const std::string& flag,
+                            v1::SourceKind kind, std::vector<LocalSource>& sources) {
+  for (const std::string& file : files) {
+    std::error_code error;
+    const fs::file_status status = fs::status(file, error);
+    if (!fs::exists(status)) {
+      return ErrnoToStatus(error ? error.value() : ENOENT,
+                           fmt::format("cannot read {} {}", flag, file));
+    }
+    if (!fs::is_regular_file(status)) {
+      return absl::InvalidArgumentError(fmt::format("{} {} is not a file", flag, file));
+    }
+    WF_RETURN_IF_ERROR(AddFile(file, fs::path(file).filename().string(), sources));
+    sources.back().kind = kind;
+    if (sources.back().bytes == 0) {
+      return absl::InvalidArgumentError(fmt::format("{} {} is empty", flag, file));
+    }
+  }
+  MakePathsUnique(sources);
+  return absl::OkStatus();
 }
 
 absl::Status HashSources(std::vector<LocalSource>& sources,

@@ -9,10 +9,10 @@
 
 namespace wavefield {
 
-// A specification on the command line: [SPEC.json] [--preset P] [--set path=value]…, later ones
-// over earlier ones.
+// A specification on the command line: [SPEC.json|PRESET] [--preset P] [--set path=value]…, later
+// ones over earlier ones.
 struct SpecArguments {
-  std::string file;  // "-": standard input
+  std::string file;  // "-": standard input; the name of a preset where there is no such file
   std::string preset;
   std::vector<std::string> assignments;
 };

@@ -22,7 +22,7 @@ endfunction()
 
 # wavefield_test(NAME SOURCES x_test.cc … [DEPENDS target …] [LABELS quick …] [TIMEOUT seconds] [SERIAL])
 # One GoogleTest program = one CTest test. For each label there is a target tests_LABEL that builds its tests.
-# Labels in use: core (also run under ASan), worker, coordinator, cli, integration, faults; threads (also run
+# Labels in use: core (also run under ASan), worker, coordinator, cli, integration, faults, oracle; threads (also run
 # under TSan with --full); quick (seconds each), slow (only with tests/run.sh --full).
 function(wavefield_test name)
   cmake_parse_arguments(arg "SERIAL" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})
@@ -46,14 +46,17 @@ function(wavefield_test name)
   endif()
 endfunction()
 
-# wavefield_python_test(NAME FILE [LABELS …] [TIMEOUT seconds])   a test against the built programs, run with
-# the Python of build/venv (tests/run.sh makes it); CTest runs no other test beside it
+# wavefield_python_test(NAME FILE [LABELS …] [TIMEOUT seconds] [PYTHON program])   a test against the built
+# programs, run with the Python of build/venv (tests/run.sh makes it) or another; CTest runs no other test beside it
 function(wavefield_python_test name file)
-  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "TIMEOUT;PYTHON" "LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 600)
   endif()
-  add_test(NAME ${name} COMMAND ${CMAKE_SOURCE_DIR}/build/venv/bin/python -B ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+  if(NOT arg_PYTHON)
+    set(arg_PYTHON ${CMAKE_SOURCE_DIR}/build/venv/bin/python)
+  endif()
+  add_test(NAME ${name} COMMAND ${arg_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/${file})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" RUN_SERIAL ON
                        ENVIRONMENT "WAVEFIELD_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endfunction()

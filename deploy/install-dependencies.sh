@@ -7,11 +7,11 @@ set -euo pipefail
 packages=(
   build-essential cmake ninja-build ccache mold pkg-config git
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
-  libdnnl-dev libgloo-dev libhwy-dev libsentencepiece-dev
+  libdnnl-dev libgloo-dev libhwy-dev libkissfft-dev libsentencepiece-dev
   libsqlite3-dev libcivetweb-dev prometheus-cpp-dev nlohmann-json3-dev libcli11-dev libspdlog-dev
   zlib1g-dev libssl-dev libgtest-dev libgmock-dev libbenchmark-dev
 )
-test_packages=(openssl clang-format python3-venv)
+test_packages=(openssl clang-format python3-venv python3-torch)
 
 for argument in "$@"; do
   case "$argument" in

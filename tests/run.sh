@@ -2,7 +2,7 @@
 # Installs what the tests need, builds, and runs them.
 #   (no option)   release build and all tests, then core and parsers under AddressSanitizer
 #   --quick       release build and the quick tests alone
-#   --label X     release build and the tests labelled X (core, worker, coordinator, cli, integration, faults)
+#   --label X     release build and the tests labelled X (core, worker, coordinator, cli, integration, faults, oracle)
 #   --full        everything: slow tests and ThreadSanitizer as well
 set -euo pipefail
 cd "$(dirname "$0")/.."

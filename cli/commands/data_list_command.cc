@@ -28,7 +28,8 @@ std::string FormatDatasets(const v1::ListDatasetsResponse& datasets) {
     table.AddRow({ResourceId(dataset.name()), dataset.tokenizer(),
                   FormatInteger(dataset.vocab_size()), FormatInteger(dataset.train_tokens()),
                   FormatInteger(dataset.validation_tokens()), FormatInteger(dataset.documents()),
-                  FormatBytes(static_cast<double>(dataset.text_bytes())),
+                  dataset.text_bytes() > 0 ? FormatBytes(static_cast<double>(dataset.text_bytes()))
+                                           : "not known",
                   FormatAge(dataset.create_time(), absl::Now())});
   }
   return table.ToString();
@@ -45,7 +46,7 @@ absl::StatusOr<int> Run(bool json, const ConnectionFlags& connection) {
   if (json) {
     std::printf("%s", ToJson(all, true).c_str());
   } else if (all.datasets().empty()) {
-    std::fprintf(stderr, "No datasets. Make one with 'wavefield data prepare'.\n");
+    std::fprintf(stderr, "No datasets. Make one with 'wavefield data prepare' or 'data import'.\n");
   } else {
     std::printf("%s", FormatDatasets(all).c_str());
   }

@@ -15,7 +15,6 @@
 #include "cli/resource_names.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
-#include "wavefield/v1/dataset_service.grpc.pb.h"
 
 namespace wavefield {
 namespace {
@@ -51,24 +50,6 @@ absl::StatusOr<std::vector<int32_t>> ReadTokenIds(const std::string& file) {
     ids.push_back(id.get<int32_t>());
   }
   return ids;
-}
-
-// A directory as it is; the name of a dataset as its directory, which must be on this host.
-absl::StatusOr<std::string> LocalDatasetDirectory(const std::string& dataset,
-                                                  const ConnectionFlags& connection) {
-  std::error_code error;
-  if (std::filesystem::is_directory(dataset, error)) return dataset;
-  v1::GetDatasetRequest request;
-  WF_ASSIGN_OR_RETURN(*request.mutable_name(), ParseDatasetName(dataset));
-  WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
-  WF_ASSIGN_OR_RETURN(const v1::Dataset found,
-                      session.Call(&v1::DatasetService::Stub::GetDataset, request));
-  if (std::filesystem::is_directory(found.path(), error)) return found.path();
-  return absl::NotFoundError(
-      fmt::format("the dataset {} is at {} on the coordinator's host, not on this one; evaluate "
-                  "the job itself (JOB@STEP) "
-                  "in place of a directory",
-                  dataset, found.path()));
 }
 
 absl::Status EvaluateDirectory(const Flags& flags, const ConnectionFlags& connection,

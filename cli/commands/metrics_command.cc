@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "cli/field_health_view.h"
 #include "cli/format.h"
 #include "cli/job_view.h"
 #include "cli/paging.h"
@@ -25,6 +26,7 @@ struct Flags {
   int64_t after_step = 0;
   bool csv = false;
   bool json = false;
+  bool health = false;
 };
 
 std::string FormatTable(const v1::ListMetricsResponse& history) {
@@ -77,6 +79,29 @@ std::string FormatCsv(const v1::ListMetricsResponse& history) {
   return text;
 }
 
+// The newest point, or all of them as JSON.
+absl::StatusOr<int> RunHealth(const Flags& flags, const std::string& job, const Session& session) {
+  v1::ListFieldHealthRequest request;
+  request.set_parent(job);
+  v1::ListFieldHealthResponse points;
+  if (flags.json) {
+    WF_RETURN_IF_ERROR(ForEachPage(session, &v1::JobService::Stub::ListFieldHealth, request,
+                                   [&](const v1::ListFieldHealthResponse& page) {
+                                     points.mutable_points()->MergeFrom(page.points());
+                                   }));
+  } else {
+    request.set_page_size(1);
+    WF_ASSIGN_OR_RETURN(points, session.Call(&v1::JobService::Stub::ListFieldHealth, request));
+    if (points.points().empty()) {
+      fmt::print(stderr, "{} has no field health yet: it comes with evaluations\n", job);
+      return kExitSuccess;
+    }
+  }
+  const std::string text = flags.json ? ToJson(points, true) : FormatFieldHealth(points.points(0));
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return kExitSuccess;
+}
+
 absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   v1::ListMetricsRequest request;
   WF_ASSIGN_OR_RETURN(*request.mutable_parent(), ParseJobName(flags.job));
@@ -84,6 +109,7 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   request.set_after_step(flags.after_step);
   request.set_page_size(kPageSize);
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
+  if (flags.health) return RunHealth(flags, request.parent(), session);
   v1::ListMetricsResponse all;
   WF_RETURN_IF_ERROR(ForEachPage(session, &v1::JobService::Stub::ListMetrics, request,
                                  [&](const v1::ListMetricsResponse& page) {
@@ -103,13 +129,23 @@ void AddMetricsCommand(CLI::App& parent, CommandContext& context) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = parent.add_subcommand("metrics", "Show a job's history, step by step");
   command->add_option("JOB", flags->job, "its name")->required();
-  command->add_option("--stride", flags->stride, "every n-th step only")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 30));
-  command->add_option("--after-step", flags->after_step, "only steps after this one")
-      ->check(CLI::NonNegativeNumber);
+  CLI::Option* stride = command->add_option("--stride", flags->stride, "every n-th step only")
+                            ->capture_default_str()
+                            ->check(CLI::Range(1, 1 << 30));
+  CLI::Option* after_step =
+      command->add_option("--after-step", flags->after_step, "only steps after this one")
+          ->check(CLI::NonNegativeNumber);
   CLI::Option* csv = command->add_flag("--csv", flags->csv, "print the steps as CSV");
-  command->add_flag("--json", flags->json, "print a ListMetricsResponse as JSON")->excludes(csv);
+  command
+      ->add_flag("--json", flags->json,
+                 "print a ListMetricsResponse as JSON; with --health, a ListFieldHealthResponse")
+      ->excludes(csv);
+  command
+      ->add_flag("--health", flags->health,
+                 "show the layers and their waves at the last evaluation (--json: at all of them)")
+      ->excludes(csv)
+      ->excludes(stride)
+      ->excludes(after_step);
   context.OnCommand(command, [&context, flags] { return Run(*flags, context.connection); });
 }
 

@@ -10,6 +10,7 @@
 #include "cli/spec_arguments.h"
 #include "cli/table.h"
 #include "core/base/status_macros.h"
+#include "core/model/accounting.h"
 #include "core/model/config/training_config.h"
 
 namespace wavefield {
@@ -23,12 +24,7 @@ struct Flags {
 };
 
 // What memory depends on beside the model.
-struct BatchShape {
-  int64_t micro_batch_size = 0;
-  int64_t sequence_length = 0;
-};
-
-absl::StatusOr<BatchShape> ResolveBatch(const v1::JobSpec& spec) {
+absl::StatusOr<TrainingConfig> ResolveTraining(const v1::JobSpec& spec) {
   TrainingConfig training;
   const v1::TrainingSpec& given = spec.training();
   const int64_t world_size = spec.resources().has_world_size() ? spec.resources().world_size() : 1;
@@ -43,17 +39,23 @@ absl::StatusOr<BatchShape> ResolveBatch(const v1::JobSpec& spec) {
         "world_size at most batch_size",
         training.sequence_length, training.batch_size, training.micro_batch_size, world_size));
   }
-  if (training.micro_batch_size == 0) {
-    training.micro_batch_size = DefaultMicroBatchSize(training.batch_size, world_size);
+  training.max_steps = 1;  // of no consequence to memory
+  FillDefaults(training, world_size);
+  if (given.has_recompute()) training.recompute = given.recompute();
+  if (given.has_sequence_chunk()) training.sequence_chunk = given.sequence_chunk();
+  if (given.has_dropout()) training.dropout = given.dropout();
+  if (given.has_ema_decay()) training.ema_decay = given.ema_decay();
+  for (const FieldViolation& violation : Validate(training, world_size)) {
+    return absl::InvalidArgumentError(fmt::format("{} {}", violation.field, violation.description));
   }
-  return BatchShape{training.micro_batch_size, training.sequence_length};
+  return training;
 }
 
 std::string ShapeText(const TensorGroup& group) {
   return fmt::format("[{}]", fmt::join(group.shape, ", "));
 }
 
-std::string SummaryJson(const ModelConfig& config, const BatchShape& batch,
+std::string SummaryJson(const ModelConfig& config, const TrainingConfig& batch,
                         const MemoryEstimate& memory) {
   nlohmann::json tensors = nlohmann::json::array();
   for (const TensorGroup& group : ListTensors(config)) {
@@ -76,7 +78,7 @@ std::string SummaryJson(const ModelConfig& config, const BatchShape& batch,
   return summary.dump(2) + "\n";
 }
 
-std::string SummaryText(const ModelConfig& config, const BatchShape& batch,
+std::string SummaryText(const ModelConfig& config, const TrainingConfig& batch,
                         const MemoryEstimate& memory) {
   const auto bytes = [](int64_t value) { return FormatBytes(static_cast<double>(value)); };
   std::string text = FormatFields(
@@ -114,9 +116,8 @@ absl::StatusOr<int> Run(const Flags& flags) {
         "model.d_model=…");
   }
   WF_ASSIGN_OR_RETURN(const ModelConfig config, ResolveModel(spec.model(), flags.vocab_size));
-  WF_ASSIGN_OR_RETURN(const BatchShape batch, ResolveBatch(spec));
-  const MemoryEstimate memory =
-      EstimateMemory(config, batch.micro_batch_size, batch.sequence_length, flags.threads);
+  WF_ASSIGN_OR_RETURN(const TrainingConfig batch, ResolveTraining(spec));
+  const MemoryEstimate memory = EstimateMemory(config, batch, flags.threads);
   std::printf("%s",
               (flags.json ? SummaryJson(config, batch, memory) : SummaryText(config, batch, memory))
                   .c_str());

@@ -5,6 +5,7 @@
 #include "cli/exit_code.h"
 #include "cli/format.h"
 #include "cli/table.h"
+#include "core/model/accounting.h"
 #include "core/model/config/model_config.h"
 
 namespace wavefield {

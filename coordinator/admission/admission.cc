@@ -12,6 +12,7 @@
 #include "coordinator/rpc/requests.h"
 #include "core/base/status_macros.h"
 #include "core/base/suggest.h"
+#include "core/model/accounting.h"
 #include "proto/rpc/status.h"
 
 namespace wavefield::coordinator {
@@ -170,10 +171,10 @@ class Admission {
     training_ = TrainingConfigOf(spec_, world_size_);
     const auto wrong = Validate(training_, world_size_);
     violations_.insert(violations_.end(), wrong.begin(), wrong.end());
-    if (spec_.training().optimizer().has_kind() && spec_.training().optimizer().kind() != "adamw") {
-      Refuse("training.optimizer.kind",
-             fmt::format("is '{}'; allowed: 'adamw'",
-                         Shortened(spec_.training().optimizer().kind(), 60)));
+    if (wrong.empty() && model_) {
+      for (const FieldViolation& violation : ValidateTogether(training_, *model_)) {
+        violations_.push_back(violation);
+      }
     }
     if (dataset_ && training_.sequence_length >= dataset_->train_tokens()) {
       Refuse("training.sequence_length",
@@ -220,8 +221,7 @@ class Admission {
       largest = std::max(largest, worker.memory_per_slot());
       threads = std::max<int64_t>(threads, worker.threads_per_slot());
     }
-    const MemoryEstimate estimate = EstimateMemory(
-        model_, training_.micro_batch_size, training_.sequence_length, static_cast<int>(threads));
+    const MemoryEstimate estimate = EstimateMemory(*model_, training_, static_cast<int>(threads));
     record_.mutable_job()->set_memory_estimate_bytes(estimate.total());
     if (largest == 0 || estimate.total() <= largest) return;
     Refuse("training.micro_batch_size",
@@ -241,7 +241,7 @@ class Admission {
   std::vector<FieldViolation> violations_;
   int64_t world_size_ = 1;
   std::optional<Dataset> dataset_;
-  ModelConfig model_;
+  std::optional<ModelConfig> model_;  // once it was found valid
   TrainingConfig training_;
 };
 

@@ -14,17 +14,35 @@ TrainingConfig TrainingConfigOf(const JobSpec& spec, int64_t world_size) {
   if (training.has_max_steps()) config.max_steps = training.max_steps();
   if (training.has_max_minutes()) config.max_minutes = training.max_minutes();
   if (training.has_seed()) config.seed = training.seed();
+  if (training.has_propagation()) config.propagation = training.propagation();
+  if (training.has_recompute()) config.recompute = training.recompute();
+  if (training.has_sequence_chunk()) config.sequence_chunk = training.sequence_chunk();
+  if (training.has_dropout()) config.dropout = training.dropout();
+  if (training.has_label_smoothing()) config.label_smoothing = training.label_smoothing();
+  if (training.has_z_loss()) config.z_loss = training.z_loss();
+  if (training.has_ema_decay()) config.ema_decay = training.ema_decay();
   const auto& schedule = training.schedule();
   if (schedule.has_kind()) config.schedule = schedule.kind();
   if (schedule.has_learning_rate()) config.learning_rate = schedule.learning_rate();
   if (schedule.has_warmup_steps()) config.warmup_steps = schedule.warmup_steps();
   if (schedule.has_final_ratio()) config.final_ratio = schedule.final_ratio();
+  if (schedule.has_decay_ratio()) config.decay_ratio = schedule.decay_ratio();
   const auto& optimizer = training.optimizer();
+  if (optimizer.has_kind()) config.optimizer = optimizer.kind();
   if (optimizer.has_beta1()) config.beta1 = optimizer.beta1();
   if (optimizer.has_beta2()) config.beta2 = optimizer.beta2();
   if (optimizer.has_epsilon()) config.epsilon = optimizer.epsilon();
   if (optimizer.has_weight_decay()) config.weight_decay = optimizer.weight_decay();
   if (optimizer.has_clip_grad_norm()) config.clip_grad_norm = optimizer.clip_grad_norm();
+  if (optimizer.has_muon_learning_rate()) {
+    config.muon_learning_rate = optimizer.muon_learning_rate();
+  }
+  if (optimizer.has_mixer_lr_multiplier()) {
+    config.mixer_lr_multiplier = optimizer.mixer_lr_multiplier();
+  }
+  if (optimizer.has_embedding_lr_multiplier()) {
+    config.embedding_lr_multiplier = optimizer.embedding_lr_multiplier();
+  }
   const auto& checkpoint = spec.checkpoint();
   if (checkpoint.has_every_steps()) config.checkpoint_every_steps = checkpoint.every_steps();
   if (checkpoint.has_every_minutes()) config.checkpoint_every_minutes = checkpoint.every_minutes();
@@ -47,18 +65,29 @@ void SetTraining(const TrainingConfig& config, JobSpec& spec) {
   training.set_max_steps(config.max_steps);
   training.set_max_minutes(config.max_minutes);
   training.set_seed(config.seed);
+  training.set_propagation(config.propagation);
+  training.set_recompute(config.recompute);
+  training.set_sequence_chunk(static_cast<int32_t>(config.sequence_chunk));
+  training.set_dropout(config.dropout);
+  training.set_label_smoothing(config.label_smoothing);
+  training.set_z_loss(config.z_loss);
+  training.set_ema_decay(config.ema_decay);
   auto& schedule = *training.mutable_schedule();
   schedule.set_kind(config.schedule);
   schedule.set_learning_rate(config.learning_rate);
   schedule.set_warmup_steps(config.warmup_steps);
   schedule.set_final_ratio(config.final_ratio);
+  schedule.set_decay_ratio(config.decay_ratio);
   auto& optimizer = *training.mutable_optimizer();
-  optimizer.set_kind("adamw");
+  optimizer.set_kind(config.optimizer);
   optimizer.set_beta1(config.beta1);
   optimizer.set_beta2(config.beta2);
   optimizer.set_epsilon(config.epsilon);
   optimizer.set_weight_decay(config.weight_decay);
   optimizer.set_clip_grad_norm(config.clip_grad_norm);
+  optimizer.set_muon_learning_rate(config.muon_learning_rate);
+  optimizer.set_mixer_lr_multiplier(config.mixer_lr_multiplier);
+  optimizer.set_embedding_lr_multiplier(config.embedding_lr_multiplier);
   auto& checkpoint = *spec.mutable_checkpoint();
   checkpoint.set_every_steps(config.checkpoint_every_steps);
   checkpoint.set_every_minutes(config.checkpoint_every_minutes);

@@ -12,8 +12,8 @@
 
 namespace wavefield::coordinator {
 
-// One evaluation or generation on a worker's slot: what its process says, for the call that waits
-// for it. Thread-safe.
+// One evaluation, generation or audit on a worker's slot: what its process says, for the call that
+// waits for it. Thread-safe.
 class InferenceSession {
  public:
   // Unchanging.
@@ -31,7 +31,10 @@ class InferenceSession {
         slot(slot),
         task(std::move(task)) {}
 
-  const char* Describe() const { return task.has_generate() ? "a generation" : "an evaluation"; }
+  const char* Describe() const {
+    if (task.has_audit_causality()) return "an audit";
+    return task.has_generate() ? "a generation" : "an evaluation";
+  }
 
   // From the worker. More than a bounded number of outputs that nobody takes ends the session.
   void Take(const wavefield::v1::WorkerEvent& event);

@@ -27,18 +27,35 @@ absl::Status SourceUpload::Begin() {
   const auto space = std::filesystem::space(directory_, error);
   if (!error && space.available < static_cast<uintmax_t>(total_)) {
     return absl::ResourceExhaustedError(fmt::format(
-        "the text has {} bytes, and the coordinator's storage has {} left; free some space", total_,
-        space.available));
+        "the files have {} bytes, and the coordinator's storage has {} left; free some space",
+        total_, space.available));
   }
   WF_RETURN_IF_ERROR(OpenCurrent());
   return FinishWholeFiles();
+}
+
+std::filesystem::path SourceUpload::FolderOf(const std::filesystem::path& directory,
+                                             wavefield::v1::SourceKind kind) {
+  switch (kind) {
+    case wavefield::v1::SOURCE_KIND_TRAIN_TOKENS:
+      return directory / "train";
+    case wavefield::v1::SOURCE_KIND_VALIDATION_TOKENS:
+      return directory / "validation";
+    case wavefield::v1::SOURCE_KIND_SENTENCEPIECE_MODEL:
+      return directory / "model";
+    case wavefield::v1::SOURCE_KIND_TOKEN_BYTES:
+      return directory / "token-bytes";
+    default:
+      return directory / "text";
+  }
 }
 
 absl::Status SourceUpload::OpenCurrent() {
   digest_ = Sha256();
   file_bytes_ = 0;
   if (complete()) return absl::OkStatus();
-  const std::filesystem::path path = directory_ / config_.sources(current_).path();
+  const auto& source = config_.sources(current_);
+  const std::filesystem::path path = FolderOf(directory_, source.kind()) / source.path();
   WF_RETURN_IF_ERROR(CreateDirectories(path.parent_path()));
   file_ = FileDescriptor(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!file_.valid()) return ErrnoToStatus(errno, fmt::format("cannot create {}", path.string()));

@@ -28,6 +28,9 @@ class SourceUpload {
   int64_t bytes() const { return bytes_; }
   int64_t total() const { return total_; }
   const std::filesystem::path& directory() const { return directory_; }
+  // Where sources of a kind lie, by their paths.
+  static std::filesystem::path FolderOf(const std::filesystem::path& directory,
+                                        wavefield::v1::SourceKind kind);
 
  private:
   absl::Status OpenCurrent();

@@ -10,6 +10,8 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_replace.h"
+#include "coordinator/datasets/dataset_request.h"
+#include "coordinator/datasets/source_upload.h"
 #include "coordinator/jobs/text.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
@@ -27,24 +29,59 @@ constexpr size_t kMaxLineBytes = 1 << 20;
 constexpr int kPollMilliseconds = 500;
 constexpr int kMaxWarnings = 20;
 
+// Where the sources of a kind were staged.
+std::vector<std::string> StagedFiles(const std::filesystem::path& staging,
+                                     const wavefield::v1::CreateDatasetConfig& config,
+                                     wavefield::v1::SourceKind kind) {
+  std::vector<std::string> files;
+  for (const auto& source : config.sources()) {
+    if (source.kind() != kind) continue;
+    files.push_back((SourceUpload::FolderOf(staging, kind) / source.path()).string());
+  }
+  return files;
+}
+
 std::vector<std::string> Command(const std::filesystem::path& program,
-                                 const std::filesystem::path& input,
+                                 const std::filesystem::path& staging,
                                  const std::filesystem::path& output,
                                  const wavefield::v1::CreateDatasetConfig& config) {
   const auto& options = config.options();
-  std::vector<std::string> command = {program.string(),
-                                      "prepare",
-                                      "--json-progress",
-                                      "--input=" + input.string(),
-                                      "--output=" + output.string(),
+  const bool imports = HasTokenFiles(config);
+  std::vector<std::string> command = {program.string(), imports ? "import" : "prepare",
+                                      "--json-progress", "--output=" + output.string(),
                                       "--name=" + config.dataset_id()};
-  if (options.has_tokenizer()) command.push_back("--tokenizer=" + options.tokenizer());
+  const auto add_files = [&](const char* option, wavefield::v1::SourceKind kind) {
+    for (const std::string& file : StagedFiles(staging, config, kind)) {
+      command.push_back(option + file);
+    }
+  };
+  const auto models = StagedFiles(staging, config, wavefield::v1::SOURCE_KIND_SENTENCEPIECE_MODEL);
   if (options.has_vocab_size())
     command.push_back(fmt::format("--vocab-size={}", options.vocab_size()));
-  if (options.has_field()) command.push_back("--field=" + options.field());
   if (options.has_validation_fraction()) {
     command.push_back(fmt::format("--validation-fraction={}", options.validation_fraction()));
   }
+  if (imports) {
+    add_files("--train=", wavefield::v1::SOURCE_KIND_TRAIN_TOKENS);
+    add_files("--validation=", wavefield::v1::SOURCE_KIND_VALIDATION_TOKENS);
+    add_files("--model=", wavefield::v1::SOURCE_KIND_SENTENCEPIECE_MODEL);
+    add_files("--token-bytes=", wavefield::v1::SOURCE_KIND_TOKEN_BYTES);
+    if (options.has_token_format()) command.push_back("--format=" + options.token_format());
+    if (options.has_token_type()) command.push_back("--dtype=" + options.token_type());
+    if (options.has_separator_id()) {
+      command.push_back(fmt::format("--separator-id={}", options.separator_id()));
+    }
+    return command;
+  }
+  command.push_back(
+      "--input=" +
+      SourceUpload::FolderOf(staging, wavefield::v1::SOURCE_KIND_UNSPECIFIED).string());
+  if (!models.empty()) {
+    command.push_back("--tokenizer=" + models.front());
+  } else if (options.has_tokenizer()) {
+    command.push_back("--tokenizer=" + options.tokenizer());
+  }
+  if (options.has_field()) command.push_back("--field=" + options.field());
   if (options.has_document_separator()) {
     command.push_back("--document-separator=" + absl::CEscape(options.document_separator()));
   }
@@ -58,8 +95,13 @@ struct Lines {
 };
 
 // The user knows the sources by the names they were sent under, not by where they were staged.
-std::string WithoutStaging(const std::string& text, const std::filesystem::path& staging) {
-  return absl::StrReplaceAll(text, {{staging.string() + "/", ""}});
+std::string WithoutStaging(std::string text, const std::filesystem::path& staging) {
+  for (int kind = 0; kind < wavefield::v1::SourceKind_ARRAYSIZE; ++kind) {
+    const auto folder =
+        SourceUpload::FolderOf(staging, static_cast<wavefield::v1::SourceKind>(kind));
+    text = absl::StrReplaceAll(text, {{folder.string() + "/", ""}});
+  }
+  return text;
 }
 
 Dataset DatasetOf(const json& summary, const std::filesystem::path& staging) {
@@ -101,13 +143,13 @@ bool TakeLine(const std::string& line, Lines& lines,
 }  // namespace
 
 absl::StatusOr<Dataset> RunTokenizer(const std::filesystem::path& program,
-                                     const std::filesystem::path& input,
+                                     const std::filesystem::path& staging,
                                      const std::filesystem::path& output,
                                      const wavefield::v1::CreateDatasetConfig& config,
                                      const std::function<bool(const DatasetProgress&)>& progress) {
   WF_ASSIGN_OR_RETURN(auto sockets, SocketPair());
   ProcessOptions options;
-  options.command = Command(program, input, output, config);
+  options.command = Command(program, staging, output, config);
   options.stdout_fd = sockets.second.get();
   WF_ASSIGN_OR_RETURN(Subprocess process, Subprocess::Start(options));
   sockets.second.Close();
@@ -145,7 +187,7 @@ absl::StatusOr<Dataset> RunTokenizer(const std::filesystem::path& program,
   }
   const auto exit = process.Wait(absl::Seconds(30));
   if (!lines.error.empty()) {
-    return absl::InvalidArgumentError(WithoutStaging(lines.error, input));
+    return absl::InvalidArgumentError(WithoutStaging(lines.error, staging));
   }
   if (!exit || exit->code != 0) {
     return absl::InternalError("the tokenizer ended with " +
@@ -153,7 +195,7 @@ absl::StatusOr<Dataset> RunTokenizer(const std::filesystem::path& program,
   }
   if (!lines.summary) return absl::InternalError("the tokenizer did not say what it made");
   try {
-    return DatasetOf(*lines.summary, input);
+    return DatasetOf(*lines.summary, staging);
   } catch (const json::exception& error) {
     return absl::InternalError(
         fmt::format("the tokenizer's summary is incomplete: {}", error.what()));

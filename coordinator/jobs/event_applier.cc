@@ -107,6 +107,11 @@ class Applier {
         *job.mutable_last_evaluation() = evaluation;
         return transaction_.PutEvaluation(id, evaluation);
       }
+      case TrainerEvent::kFieldHealth: {
+        wavefield::v1::FieldHealth health = event.field_health();
+        health.set_attempt(job.attempt());
+        return transaction_.PutFieldHealth(id, health);
+      }
       case TrainerEvent::kCheckpointSaved: {
         const auto checkpoint = CheckpointFromReport(record, event.checkpoint_saved(), now_);
         if (checkpoint.ok()) return CommitCheckpoint(transaction_, record, *checkpoint);

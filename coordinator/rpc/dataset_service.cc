@@ -6,6 +6,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "coordinator/cluster/random_id.h"
 #include "coordinator/datasets/dataset_request.h"
+#include "coordinator/datasets/inspection_run.h"
 #include "coordinator/datasets/source_upload.h"
 #include "coordinator/datasets/tokenizer_run.h"
 #include "coordinator/jobs/timestamps.h"
@@ -17,6 +18,7 @@ namespace wavefield::coordinator {
 namespace {
 
 constexpr size_t kMaxChunkBytes = 1 << 20;
+constexpr absl::Duration kInspectionTimeout = absl::Seconds(60);
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(200);
 
 absl::Status Cancelled() { return absl::CancelledError("the preparation was cancelled"); }
@@ -34,7 +36,7 @@ absl::Status DatasetService::Create(CreateStream& stream) {
   if (!stream.Read(first))
     return absl::InvalidArgumentError("the first message, config, is missing");
   if (!first.has_config()) {
-    return InvalidField("config", "is not set in the first message; the text follows it");
+    return InvalidField("config", "is not set in the first message; the files follow it");
   }
   const v1::CreateDatasetConfig& config = first.config();
   WF_RETURN_IF_ERROR(CheckDatasetConfig(config));
@@ -146,6 +148,27 @@ grpc::ServerUnaryReactor* DatasetService::GetDataset(grpc::CallbackServerContext
       *response = record.dataset();
       return absl::OkStatus();
     });
+  });
+}
+
+grpc::ServerUnaryReactor* DatasetService::InspectDataset(grpc::CallbackServerContext* call,
+                                                         const v1::InspectDatasetRequest* request,
+                                                         v1::DatasetInspection* response) {
+  // It takes seconds where the data are not in memory: not in the lane of short calls.
+  return RunUnary(call, context_.streams, [=, this]() -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const std::string id, IdOf("datasets", request->name()));
+    WF_RETURN_IF_ERROR(CheckInspectRequest(*request));
+    absl::StatusOr<DatasetRecord> record;
+    WF_RETURN_IF_ERROR(context_.store.Read([&](StoreReader& reader) {
+      record = reader.GetDataset(id);
+      return record.status();
+    }));
+    const v1::Dataset& dataset = record->dataset();
+    WF_ASSIGN_OR_RETURN(*response, RunInspection(ProgramDirectory() / "wavefield-tokenizer",
+                                                 context_.storage_root / dataset.directory(),
+                                                 *request, kInspectionTimeout));
+    *response->mutable_dataset() = dataset;
+    return absl::OkStatus();
   });
 }
 

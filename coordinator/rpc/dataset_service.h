@@ -24,6 +24,9 @@ class DatasetService final : public v1::DatasetService::CallbackService {
   grpc::ServerUnaryReactor* ListDatasets(grpc::CallbackServerContext* call,
                                          const v1::ListDatasetsRequest* request,
                                          v1::ListDatasetsResponse* response) override;
+  grpc::ServerUnaryReactor* InspectDataset(grpc::CallbackServerContext* call,
+                                           const v1::InspectDatasetRequest* request,
+                                           v1::DatasetInspection* response) override;
 
  private:
   using CreateStream = StreamReaderWriter<v1::CreateDatasetRequest, v1::CreateDatasetResponse>;

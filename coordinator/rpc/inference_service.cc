@@ -18,10 +18,21 @@ constexpr int kMaxGeneratedTokens = 1'000'000;
 constexpr int kMaxTokenIds = 1 << 20;
 constexpr int kMaxSequenceLength = 1 << 24;
 constexpr size_t kMaxPromptBytes = 1 << 20;
+constexpr int kMaxAuditWindows = 64;
+constexpr int kMaxAuditLength = 4096;
+constexpr int kMaxAuditChanges = 256;
 
 // "jobs/a/checkpoints/b" → "a".
 std::string JobOfCheckpoint(const std::string& name) {
   return name.substr(5, name.find('/', 5) - 5);
+}
+
+// 0 stands for the default.
+void CheckCount(const char* field, int value, int lowest, int highest,
+                std::vector<FieldViolation>& violations) {
+  if (value == 0 || (value >= lowest && value <= highest)) return;
+  violations.push_back({field, fmt::format("is {}; allowed: {} to {}, or 0 for the default", value,
+                                           lowest, highest)});
 }
 
 }  // namespace
@@ -44,6 +55,50 @@ grpc::ServerWriteReactor<v1::InferenceOutput>* InferenceService::Generate(
         WF_ASSIGN_OR_RETURN(const v1::InferenceTask task, GenerationTask(request));
         return RunTask(task, stream);
       });
+}
+
+grpc::ServerWriteReactor<v1::InferenceOutput>* InferenceService::AuditCausality(
+    grpc::CallbackServerContext*, const v1::AuditCausalityRequest* request) {
+  using Stream = StreamWriter<v1::InferenceOutput>;
+  return BlockingWriteReactor<v1::InferenceOutput>::Run(
+      context_.streams, [this, request = *request](Stream& stream) -> absl::Status {
+        WF_ASSIGN_OR_RETURN(const v1::InferenceTask task, AuditTask(request));
+        return RunTask(task, stream);
+      });
+}
+
+absl::StatusOr<std::string> InferenceService::ResolveDataset(StoreReader& reader,
+                                                             const JobRecord& job,
+                                                             std::string& name) {
+  if (name.empty()) name = job.job().spec().dataset();
+  if (name.rfind("datasets/", 0) != 0) name = "datasets/" + name;
+  WF_ASSIGN_OR_RETURN(const std::string id, IdOf("datasets", name));
+  WF_ASSIGN_OR_RETURN(const DatasetRecord dataset, reader.GetDataset(id));
+  WF_RETURN_IF_ERROR(CheckDatasetFiles(dataset, context_.storage_root));
+  return dataset.dataset().directory();
+}
+
+absl::StatusOr<v1::InferenceTask> InferenceService::AuditTask(
+    const v1::AuditCausalityRequest& request) {
+  std::vector<FieldViolation> violations;
+  CheckCount("windows", request.windows(), 1, kMaxAuditWindows, violations);
+  CheckCount("sequence_length", request.sequence_length(), 2, kMaxAuditLength, violations);
+  CheckCount("changes_per_window", request.changes_per_window(), 1, kMaxAuditChanges, violations);
+  WF_RETURN_IF_ERROR(ViolationsToStatus(violations));
+  v1::InferenceTask task;
+  WF_RETURN_IF_ERROR(context_.store.Read([&](StoreReader& reader) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint,
+                        ResolveCheckpoint(reader, request.checkpoint()));
+    WF_ASSIGN_OR_RETURN(const JobRecord job, reader.GetJob(JobOfCheckpoint(checkpoint.name())));
+    task.set_checkpoint_directory(checkpoint.directory());
+    v1::AuditCausalityRequest& audit = *task.mutable_audit_causality();
+    audit = request;
+    audit.set_checkpoint(checkpoint.name());
+    WF_ASSIGN_OR_RETURN(*task.mutable_dataset_directory(),
+                        ResolveDataset(reader, job, *audit.mutable_dataset()));
+    return absl::OkStatus();
+  }));
+  return task;
 }
 
 absl::StatusOr<v1::InferenceTask> InferenceService::EvaluationTask(
@@ -80,14 +135,8 @@ absl::StatusOr<v1::InferenceTask> InferenceService::EvaluationTask(
       evaluate.set_sequence_length(job.job().spec().training().sequence_length());
     }
     if (!evaluate.token_ids().empty()) return absl::OkStatus();
-    if (evaluate.dataset().empty()) evaluate.set_dataset(job.job().spec().dataset());
-    if (evaluate.dataset().rfind("datasets/", 0) != 0) {
-      evaluate.set_dataset("datasets/" + evaluate.dataset());
-    }
-    WF_ASSIGN_OR_RETURN(const std::string id, IdOf("datasets", evaluate.dataset()));
-    WF_ASSIGN_OR_RETURN(const DatasetRecord dataset, reader.GetDataset(id));
-    WF_RETURN_IF_ERROR(CheckDatasetFiles(dataset, context_.storage_root));
-    task.set_dataset_directory(dataset.dataset().directory());
+    WF_ASSIGN_OR_RETURN(*task.mutable_dataset_directory(),
+                        ResolveDataset(reader, job, *evaluate.mutable_dataset()));
     return absl::OkStatus();
   }));
   return task;

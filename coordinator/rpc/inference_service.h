@@ -16,10 +16,17 @@ class InferenceService final : public v1::InferenceService::CallbackService {
       grpc::CallbackServerContext* call, const v1::EvaluateRequest* request) override;
   grpc::ServerWriteReactor<v1::InferenceOutput>* Generate(
       grpc::CallbackServerContext* call, const v1::GenerateRequest* request) override;
+  grpc::ServerWriteReactor<v1::InferenceOutput>* AuditCausality(
+      grpc::CallbackServerContext* call, const v1::AuditCausalityRequest* request) override;
 
  private:
   absl::StatusOr<v1::InferenceTask> EvaluationTask(const v1::EvaluateRequest& request);
   absl::StatusOr<v1::InferenceTask> GenerationTask(const v1::GenerateRequest& request);
+  absl::StatusOr<v1::InferenceTask> AuditTask(const v1::AuditCausalityRequest& request);
+  // Makes `name` the full name of a dataset, the job's own if it is empty. Returns the dataset's
+  // directory.
+  absl::StatusOr<std::string> ResolveDataset(StoreReader& reader, const JobRecord& job,
+                                             std::string& name);
   absl::Status RunTask(const v1::InferenceTask& task, StreamWriter<v1::InferenceOutput>& stream);
 
   ServiceContext& context_;

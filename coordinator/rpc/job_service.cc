@@ -253,4 +253,32 @@ absl::Status JobService::Metrics(const v1::ListMetricsRequest& request,
   });
 }
 
+grpc::ServerUnaryReactor* JobService::ListFieldHealth(grpc::CallbackServerContext* call,
+                                                      const v1::ListFieldHealthRequest* request,
+                                                      v1::ListFieldHealthResponse* response) {
+  return RunUnary(call, context_.calls, [=, this] { return FieldHealth(*request, *response); });
+}
+
+absl::Status JobService::FieldHealth(const v1::ListFieldHealthRequest& request,
+                                     v1::ListFieldHealthResponse& response) {
+  WF_ASSIGN_OR_RETURN(const std::string id, IdOf("jobs", request.parent()));
+  WF_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), 10, 10));
+  const std::string scope = request.parent() + "/field_health";
+  WF_ASSIGN_OR_RETURN(const std::string token, ParsePageToken(scope, request.page_token()));
+  int64_t before = INT64_MAX;
+  if (!token.empty()) {
+    WF_ASSIGN_OR_RETURN(before, NumberOf(token));
+  }
+  return context_.store.Read([&](StoreReader& reader) -> absl::Status {
+    WF_RETURN_IF_ERROR(reader.GetJob(id).status());
+    WF_ASSIGN_OR_RETURN(auto points, reader.ListFieldHealth(id, before, size + 1));
+    if (points.size() > static_cast<size_t>(size)) {
+      points.pop_back();
+      response.set_next_page_token(MakePageToken(scope, std::to_string(points.back().first)));
+    }
+    for (auto& [revision, point] : points) *response.add_points() = std::move(point);
+    return absl::OkStatus();
+  });
+}
+
 }  // namespace wavefield::coordinator

@@ -28,6 +28,9 @@ class JobService final : public v1::JobService::CallbackService {
   grpc::ServerUnaryReactor* ListMetrics(grpc::CallbackServerContext* call,
                                         const v1::ListMetricsRequest* request,
                                         v1::ListMetricsResponse* response) override;
+  grpc::ServerUnaryReactor* ListFieldHealth(grpc::CallbackServerContext* call,
+                                            const v1::ListFieldHealthRequest* request,
+                                            v1::ListFieldHealthResponse* response) override;
 
  private:
   absl::Status Create(const v1::CreateJobRequest& request, v1::Job& response);
@@ -36,6 +39,8 @@ class JobService final : public v1::JobService::CallbackService {
   absl::Status Watch(const v1::WatchJobRequest& request,
                      StreamWriter<v1::WatchJobResponse>& stream);
   absl::Status Metrics(const v1::ListMetricsRequest& request, v1::ListMetricsResponse& response);
+  absl::Status FieldHealth(const v1::ListFieldHealthRequest& request,
+                           v1::ListFieldHealthResponse& response);
 
   ServiceContext& context_;
 };

@@ -46,6 +46,12 @@ CREATE INDEX requests_by_time ON requests (create_time);
 CREATE TABLE rendezvous (
   job TEXT NOT NULL, epoch INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
   PRIMARY KEY (job, epoch, key)) WITHOUT ROWID;
+)",
+                                                                 R"(
+CREATE TABLE field_health (
+  job TEXT NOT NULL, step INTEGER NOT NULL, attempt INTEGER NOT NULL, revision INTEGER NOT NULL,
+  record BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (job, step, attempt));
+CREATE INDEX field_health_by_revision ON field_health (job, revision);
 )"};
 
 }  // namespace

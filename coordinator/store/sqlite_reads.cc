@@ -12,6 +12,7 @@ namespace {
 
 using wavefield::v1::Checkpoint;
 using wavefield::v1::EvaluationResult;
+using wavefield::v1::FieldHealth;
 using wavefield::v1::StepMetrics;
 
 // Decodes all rows of a statement whose first columns are key, record, crc.
@@ -25,6 +26,21 @@ absl::StatusOr<std::vector<Message>> DecodeRows(const char* table, SqliteStateme
         Message message,
         DecodeRecord<Message>(table, statement.Bytes(0), statement.Bytes(1), statement.Int(2)));
     messages.push_back(std::move(message));
+  }
+}
+
+// The same, with the revision in a fourth column.
+template <typename Message>
+absl::StatusOr<std::vector<std::pair<int64_t, Message>>> DecodeRevisions(
+    const char* table, SqliteStatement& statement) {
+  std::vector<std::pair<int64_t, Message>> messages;
+  while (true) {
+    WF_ASSIGN_OR_RETURN(const bool row, statement.Step());
+    if (!row) return messages;
+    WF_ASSIGN_OR_RETURN(
+        Message message,
+        DecodeRecord<Message>(table, statement.Bytes(0), statement.Bytes(1), statement.Int(2)));
+    messages.emplace_back(statement.Int(3), std::move(message));
   }
 }
 
@@ -130,6 +146,15 @@ absl::StatusOr<std::vector<EvaluationResult>> SqliteTransaction::ListEvaluations
   return DecodeRows<EvaluationResult>("evaluations", statement.Bind(job).Bind(first).Bind(last));
 }
 
+absl::StatusOr<std::vector<std::pair<int64_t, FieldHealth>>> SqliteTransaction::ListFieldHealth(
+    const std::string& job, int64_t before, int limit) {
+  WF_ASSIGN_OR_RETURN(
+      auto statement,
+      connection_.Prepare("SELECT job, record, crc, revision FROM field_health "
+                          "WHERE job = ? AND revision < ? ORDER BY revision DESC LIMIT ?"));
+  return DecodeRevisions<FieldHealth>("field_health", statement.Bind(job).Bind(before).Bind(limit));
+}
+
 absl::StatusOr<std::vector<std::pair<int64_t, Checkpoint>>> SqliteTransaction::ListCheckpoints(
     const std::string& job, int64_t before, int limit) {
   const char* sql = job.empty()
@@ -141,15 +166,7 @@ absl::StatusOr<std::vector<std::pair<int64_t, Checkpoint>>> SqliteTransaction::L
   statement.Bind(before);
   if (!job.empty()) statement.Bind(job);
   statement.Bind(limit);
-  std::vector<std::pair<int64_t, Checkpoint>> checkpoints;
-  while (true) {
-    WF_ASSIGN_OR_RETURN(const bool row, statement.Step());
-    if (!row) return checkpoints;
-    WF_ASSIGN_OR_RETURN(Checkpoint checkpoint,
-                        DecodeRecord<Checkpoint>("checkpoints", statement.Bytes(0),
-                                                 statement.Bytes(1), statement.Int(2)));
-    checkpoints.emplace_back(statement.Int(3), std::move(checkpoint));
-  }
+  return DecodeRevisions<Checkpoint>("checkpoints", statement);
 }
 
 absl::StatusOr<Checkpoint> SqliteTransaction::GetCheckpoint(const std::string& name) {

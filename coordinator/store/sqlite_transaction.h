@@ -30,6 +30,8 @@ class SqliteTransaction final : public Transaction {
                                                                     int limit) override;
   absl::StatusOr<std::vector<wavefield::v1::EvaluationResult>> ListEvaluations(
       const std::string& job, int64_t first, int64_t last) override;
+  absl::StatusOr<std::vector<std::pair<int64_t, wavefield::v1::FieldHealth>>> ListFieldHealth(
+      const std::string& job, int64_t before, int limit) override;
   absl::StatusOr<std::vector<std::pair<int64_t, wavefield::v1::Checkpoint>>> ListCheckpoints(
       const std::string& job, int64_t before, int limit) override;
   absl::StatusOr<wavefield::v1::Checkpoint> GetCheckpoint(const std::string& name) override;
@@ -48,6 +50,8 @@ class SqliteTransaction final : public Transaction {
   absl::Status PutStep(const std::string& job, const wavefield::v1::StepMetrics& step) override;
   absl::Status PutEvaluation(const std::string& job,
                              const wavefield::v1::EvaluationResult& evaluation) override;
+  absl::Status PutFieldHealth(const std::string& job,
+                              const wavefield::v1::FieldHealth& health) override;
   absl::Status PutCheckpoint(const std::string& job,
                              const wavefield::v1::Checkpoint& checkpoint) override;
   absl::Status DeleteCheckpoint(const wavefield::v1::Checkpoint& checkpoint) override;

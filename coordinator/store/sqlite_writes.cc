@@ -10,6 +10,7 @@ namespace wavefield::coordinator {
 
 using wavefield::v1::Checkpoint;
 using wavefield::v1::EvaluationResult;
+using wavefield::v1::FieldHealth;
 using wavefield::v1::StepMetrics;
 
 absl::Status SqliteTransaction::PutJob(JobRecord& record) {
@@ -49,6 +50,20 @@ absl::Status SqliteTransaction::PutEvaluation(const std::string& job,
       connection_.Prepare("INSERT OR REPLACE INTO evaluations VALUES (?, ?, ?, ?, ?, ?)"));
   statement.Bind(job).Bind(evaluation.step()).Bind(evaluation.attempt()).Bind(++revision_);
   return statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run();
+}
+
+absl::Status SqliteTransaction::PutFieldHealth(const std::string& job, const FieldHealth& health) {
+  const std::string bytes = health.SerializeAsString();
+  WF_ASSIGN_OR_RETURN(
+      auto statement,
+      connection_.Prepare("INSERT OR REPLACE INTO field_health VALUES (?, ?, ?, ?, ?, ?)"));
+  statement.Bind(job).Bind(health.step()).Bind(health.attempt()).Bind(++revision_);
+  WF_RETURN_IF_ERROR(statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run());
+  WF_ASSIGN_OR_RETURN(
+      auto removal, connection_.Prepare("DELETE FROM field_health WHERE job = ?1 AND revision <= ("
+                                        "SELECT revision FROM field_health WHERE job = ?1 "
+                                        "ORDER BY revision DESC LIMIT 1 OFFSET ?2)"));
+  return removal.Bind(job).Bind(kFieldHealthRetention).Run();
 }
 
 absl::Status SqliteTransaction::PutCheckpoint(const std::string& job,

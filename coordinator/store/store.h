@@ -19,6 +19,8 @@ namespace wavefield::coordinator {
 inline constexpr absl::Duration kRequestRetention = absl::Hours(24);
 // Steps of a job's history that are kept: the newest so many.
 inline constexpr int64_t kStepRetention = 1'000'000;
+// Points of a job's field health that are kept: the newest so many.
+inline constexpr int64_t kFieldHealthRetention = 200;
 
 // An answer given earlier to a mutating call.
 struct RequestRecord {
@@ -67,6 +69,9 @@ class StoreReader {
   // first < step ≤ last.
   virtual absl::StatusOr<std::vector<wavefield::v1::EvaluationResult>> ListEvaluations(
       const std::string& job, int64_t first, int64_t last) = 0;
+  // Newest first, each with its revision. `before`: revision, exclusive.
+  virtual absl::StatusOr<std::vector<std::pair<int64_t, wavefield::v1::FieldHealth>>>
+  ListFieldHealth(const std::string& job, int64_t before, int limit) = 0;
 
   // Newest first; all jobs if `job` is empty. `before`: revision, exclusive.
   virtual absl::StatusOr<std::vector<std::pair<int64_t, wavefield::v1::Checkpoint>>>
@@ -96,6 +101,8 @@ class Transaction : public StoreReader {
   virtual absl::Status PutStep(const std::string& job, const wavefield::v1::StepMetrics& step) = 0;
   virtual absl::Status PutEvaluation(const std::string& job,
                                      const wavefield::v1::EvaluationResult& evaluation) = 0;
+  virtual absl::Status PutFieldHealth(const std::string& job,
+                                      const wavefield::v1::FieldHealth& health) = 0;
   virtual absl::Status PutCheckpoint(const std::string& job,
                                      const wavefield::v1::Checkpoint& checkpoint) = 0;
   // Removes the row and queues its directory for removal.

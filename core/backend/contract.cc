@@ -58,10 +58,40 @@ FieldSizes Field(const char* op, int64_t batch, Tensor qkv, Tensor damping, Tens
   const int64_t rows = qkv.shape[0], width = qkv.shape[1] / 3, heads = damping.shape[1];
   WF_CHECK_MSG(heads > 0 && width % heads == 0, Label({op, "damping"}, damping));
   Require({op, "qkv"}, qkv, {rows, 3 * width});
-  Require({op, "damping"}, damping, {rows, heads});
+  const bool is_static = damping.shape[0] == 1 && rows != 1;
+  Require({op, "damping"}, damping, {is_static ? 1 : rows, heads});
   Require({op, "frequency"}, frequency, {heads});
   Require({op, "phase"}, phase, {heads});
-  return {{batch, Tokens(op, batch, rows)}, heads, width / heads};
+  return {{batch, Tokens(op, batch, rows)}, heads, width / heads, is_static};
+}
+
+// The state's gradient: none, or of the state's size beside a state.
+void RequireStateGradient(Argument argument, const Tensor& state, const Tensor& dstate) {
+  if (dstate.empty()) return;
+  WF_CHECK_MSG(!state.empty(), Label(argument, dstate) + " without a state");
+  RequireState(argument, dstate, state.elements());
+}
+
+FieldSizes FieldBackward(const char* op, int64_t batch, Tensor qkv, Tensor damping,
+                         Tensor frequency, Tensor phase, Tensor state, Tensor dy, Tensor dstate,
+                         Tensor dqkv, Tensor ddamping, Tensor dfrequency, Tensor dphase) {
+  const FieldSizes size = Field(op, batch, qkv, damping, frequency, phase);
+  Require({op, "dy"}, dy, {qkv.shape[0], size.width()});
+  RequireStateGradient({op, "dstate"}, state, dstate);
+  Require({op, "dqkv"}, dqkv, qkv.shape);
+  Require({op, "ddamping"}, ddamping, damping.shape);
+  Require({op, "dfrequency"}, dfrequency, frequency.shape);
+  Require({op, "dphase"}, dphase, phase.shape);
+  return size;
+}
+
+void RequireElementwiseWay(const char* op, Propagation way, const FieldSizes& size,
+                           const Tensor& state) {
+  WF_CHECK_MSG(way != Propagation::kChunked, std::string(op) + ": chunks are for outer deposits");
+  if (way != Propagation::kFft) return;
+  WF_CHECK_MSG(size.static_damping || size.batch * size.tokens == 1,
+               std::string(op) + ": the FFT needs static damping");
+  WF_CHECK_MSG(state.empty(), std::string(op) + ": the FFT takes no state");
 }
 
 }  // namespace
@@ -84,6 +114,12 @@ int64_t Add(Tensor source, Tensor destination) {
   Require({"Add", "source"}, source, source.shape);
   Require({"Add", "destination"}, destination, source.shape);
   return source.elements();
+}
+
+int64_t Axpby(Tensor x, Tensor y) {
+  Require({"Axpby", "x"}, x, x.shape);
+  Require({"Axpby", "y"}, y, x.shape);
+  return x.elements();
 }
 
 int64_t SumOfSquares(Tensor x) {
@@ -149,9 +185,11 @@ ShortConvSizes ShortConvForward(int64_t batch, Tensor qkvg, Tensor weight, Tenso
 }
 
 ShortConvSizes ShortConvBackward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias,
-                                 Tensor dqkv, Tensor dqkvg, Tensor dweight, Tensor dbias) {
+                                 Tensor state, Tensor dqkv, Tensor dstate, Tensor dqkvg,
+                                 Tensor dweight, Tensor dbias) {
   constexpr const char* op = "ShortConvBackward";
-  const ShortConvSizes size = ShortConvForward(batch, qkvg, weight, bias, {}, dqkv);
+  const ShortConvSizes size = ShortConvForward(batch, qkvg, weight, bias, state, dqkv);
+  RequireStateGradient({op, "dstate"}, state, dstate);
   Require({op, "dqkvg"}, dqkvg, qkvg.shape);
   Require({op, "dweight"}, dweight, weight.shape);
   Require({op, "dbias"}, dbias, bias.shape);
@@ -160,38 +198,107 @@ ShortConvSizes ShortConvBackward(int64_t batch, Tensor qkvg, Tensor weight, Tens
 
 RowSizes Damping(Tensor input, Tensor output, Tensor bias) {
   constexpr const char* op = "Damping";
-  RequireRank({op, "input"}, input, 2);
-  const RowSizes size{input.shape[0], input.shape[1]};
-  Require({op, "input"}, input, {size.rows, size.width});
+  RequireRank({op, "output"}, output, 2);
+  const RowSizes size{output.shape[0], output.shape[1]};
+  if (input.empty()) {
+    WF_CHECK_MSG(size.rows == 1, Label({op, "output"}, output) + ", static damping is one row");
+  } else {
+    Require({op, "input"}, input, {size.rows, size.width});
+  }
   Require({op, "output"}, output, {size.rows, size.width});
   Require({op, "bias"}, bias, {size.width});
   return size;
 }
 
-FieldSizes FieldOuterForward(int64_t batch, Tensor qkv, Tensor damping, Tensor frequency,
-                             Tensor phase, Tensor state, Tensor y) {
+FieldSizes FieldOuterForward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                             Tensor frequency, Tensor phase, Tensor state, Tensor y) {
   constexpr const char* op = "FieldOuterForward";
+  WF_CHECK(way == Propagation::kChunked || way == Propagation::kDirect);
   const FieldSizes size = Field(op, batch, qkv, damping, frequency, phase);
-  RequireState({op, "state"}, state, batch * size.heads * size.state_elements());
+  RequireState({op, "state"}, state, batch * size.heads * 2 * size.head_width * size.head_width);
   Require({op, "y"}, y, {qkv.shape[0], size.width()});
   return size;
 }
 
-FieldSizes FieldOuterBackward(int64_t batch, Tensor qkv, Tensor damping, Tensor frequency,
-                              Tensor phase, Tensor dy, Tensor dqkv, Tensor ddamping,
-                              Tensor dfrequency, Tensor dphase) {
-  constexpr const char* op = "FieldOuterBackward";
-  const FieldSizes size = Field(op, batch, qkv, damping, frequency, phase);
-  Require({op, "dy"}, dy, {qkv.shape[0], size.width()});
-  Require({op, "dqkv"}, dqkv, qkv.shape);
-  Require({op, "ddamping"}, ddamping, damping.shape);
-  Require({op, "dfrequency"}, dfrequency, frequency.shape);
-  Require({op, "dphase"}, dphase, phase.shape);
+FieldSizes FieldOuterBackward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                              Tensor frequency, Tensor phase, Tensor state, Tensor dy,
+                              Tensor dstate, Tensor dqkv, Tensor ddamping, Tensor dfrequency,
+                              Tensor dphase) {
+  WF_CHECK(way == Propagation::kChunked || way == Propagation::kDirect);
+  const FieldSizes size = FieldBackward("FieldOuterBackward", batch, qkv, damping, frequency, phase,
+                                        state, dy, dstate, dqkv, ddamping, dfrequency, dphase);
+  RequireState({"FieldOuterBackward", "state"}, state,
+               batch * size.heads * 2 * size.head_width * size.head_width);
   return size;
 }
 
-ReadoutSizes FieldReadoutForward(Tensor y, Tensor coupling, Tensor head_norm, Tensor qkvg,
-                                 Tensor out) {
+FieldSizes FieldElementwiseForward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                                   Tensor frequency, Tensor phase, Tensor state, Tensor field) {
+  constexpr const char* op = "FieldElementwiseForward";
+  const FieldSizes size = Field(op, batch, qkv, damping, frequency, phase);
+  RequireElementwiseWay(op, way, size, state);
+  RequireState({op, "state"}, state, batch * size.heads * 2 * size.head_width);
+  Require({op, "field"}, field, {qkv.shape[0], size.width()});
+  return size;
+}
+
+FieldSizes FieldElementwiseBackward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                                    Tensor frequency, Tensor phase, Tensor state, Tensor dfield,
+                                    Tensor dstate, Tensor dqkv, Tensor ddamping, Tensor dfrequency,
+                                    Tensor dphase) {
+  constexpr const char* op = "FieldElementwiseBackward";
+  const FieldSizes size = FieldBackward(op, batch, qkv, damping, frequency, phase, state, dfield,
+                                        dstate, dqkv, ddamping, dfrequency, dphase);
+  RequireElementwiseWay(op, way, size, state);
+  RequireState({op, "state"}, state, batch * size.heads * 2 * size.head_width);
+  return size;
+}
+
+AttentionSizes Rotary(int64_t batch, int64_t heads, int64_t position, Tensor qkv) {
+  constexpr const char* op = "Rotary";
+  RequireRank({op, "qkv"}, qkv, 2);
+  const int64_t rows = qkv.shape[0], width = qkv.shape[1] / 3;
+  WF_CHECK_MSG(heads > 0 && qkv.shape[1] % 3 == 0 && width % (2 * heads) == 0,
+               Label({op, "qkv"}, qkv) + " does not divide into " + std::to_string(heads) +
+                   " heads of an even width");
+  Require({op, "qkv"}, qkv, {rows, 3 * width});
+  WF_CHECK_MSG(position >= 0, "Rotary: position is " + std::to_string(position));
+  return {{batch, Tokens(op, batch, rows)}, heads, width / heads, 0};
+}
+
+AttentionSizes AttentionForward(int64_t batch, int64_t heads, int64_t position, Tensor qkv,
+                                Tensor history, Tensor y, Tensor log_sum) {
+  constexpr const char* op = "Attention";
+  AttentionSizes size = Rotary(batch, heads, position, qkv);
+  if (history.empty()) {
+    WF_CHECK_MSG(position == 0,
+                 "Attention: position is " + std::to_string(position) + " without a history");
+  } else {
+    RequireRank({op, "history"}, history, 3);
+    size.capacity = history.shape[1];
+    Require({op, "history"}, history, {batch, size.capacity, 2 * size.width()});
+    WF_CHECK_MSG(position + size.tokens <= size.capacity,
+                 Label({op, "history"}, history) + ", required are " +
+                     std::to_string(position + size.tokens) + " rows");
+  }
+  Require({op, "y"}, y, {qkv.shape[0], size.width()});
+  Require({op, "log_sum"}, log_sum, {qkv.shape[0], heads});
+  return size;
+}
+
+AttentionSizes AttentionBackward(int64_t batch, int64_t heads, int64_t position, Tensor qkv,
+                                 Tensor history, Tensor y, Tensor log_sum, Tensor dy,
+                                 Tensor dhistory, Tensor dqkv) {
+  constexpr const char* op = "AttentionBackward";
+  const AttentionSizes size = AttentionForward(batch, heads, position, qkv, history, y, log_sum);
+  Require({op, "dy"}, dy, y.shape);
+  RequireStateGradient({op, "dhistory"}, history, dhistory);
+  Require({op, "dqkv"}, dqkv, qkv.shape);
+  return size;
+}
+
+ReadoutSizes FieldReadoutForward(Tensor y, Tensor qkv, Tensor coupling, Tensor head_norm,
+                                 Tensor qkvg, Tensor out) {
   constexpr const char* op = "FieldReadout";
   RequireRank({op, "y"}, y, 2);
   RequireRank({op, "coupling"}, coupling, 2);
@@ -200,17 +307,19 @@ ReadoutSizes FieldReadoutForward(Tensor y, Tensor coupling, Tensor head_norm, Te
   Require({op, "y"}, y, {rows, width});
   Require({op, "coupling"}, coupling, {heads, heads});
   Require({op, "head_norm"}, head_norm, {width});
+  if (!qkv.empty()) Require({op, "qkv"}, qkv, {rows, 3 * width});
   Require({op, "qkvg"}, qkvg, {rows, 4 * width});
   Require({op, "out"}, out, {rows, width});
   return {rows, heads, width / heads};
 }
 
-ReadoutSizes FieldReadoutBackward(Tensor y, Tensor coupling, Tensor head_norm, Tensor qkvg,
-                                  Tensor dout, Tensor dy, Tensor dqkvg, Tensor dcoupling,
-                                  Tensor dhead_norm) {
+ReadoutSizes FieldReadoutBackward(Tensor y, Tensor qkv, Tensor coupling, Tensor head_norm,
+                                  Tensor qkvg, Tensor dout, Tensor dy, Tensor dqkv, Tensor dqkvg,
+                                  Tensor dcoupling, Tensor dhead_norm) {
   constexpr const char* op = "FieldReadoutBackward";
-  const ReadoutSizes size = FieldReadoutForward(y, coupling, head_norm, qkvg, dout);
+  const ReadoutSizes size = FieldReadoutForward(y, qkv, coupling, head_norm, qkvg, dout);
   Require({op, "dy"}, dy, y.shape);
+  if (!qkv.empty()) Require({op, "dqkv"}, dqkv, qkv.shape);
   Require({op, "dqkvg"}, dqkvg, qkvg.shape);
   Require({op, "dcoupling"}, dcoupling, coupling.shape);
   Require({op, "dhead_norm"}, dhead_norm, head_norm.shape);
@@ -232,6 +341,161 @@ RowSizes SwiGluBackward(Tensor gate_up, Tensor dy, Tensor dgate_up) {
   return size;
 }
 
+RowSizes LayerNormForward(Tensor x, Tensor weight, Tensor bias, Tensor y, Tensor mean,
+                          Tensor inverse_deviation) {
+  constexpr const char* op = "LayerNorm";
+  RequireRank({op, "x"}, x, 2);
+  const RowSizes size{x.shape[0], x.shape[1]};
+  Require({op, "x"}, x, {size.rows, size.width});
+  Require({op, "weight"}, weight, {size.width});
+  Require({op, "bias"}, bias, {size.width});
+  Require({op, "y"}, y, {size.rows, size.width});
+  Require({op, "mean"}, mean, {size.rows});
+  Require({op, "inverse_deviation"}, inverse_deviation, {size.rows});
+  return size;
+}
+
+RowSizes LayerNormBackward(Tensor x, Tensor weight, Tensor mean, Tensor inverse_deviation,
+                           Tensor dy, Tensor residual, Tensor dx, Tensor dweight, Tensor dbias) {
+  constexpr const char* op = "LayerNormBackward";
+  const RowSizes size = LayerNormForward(x, weight, dbias, dy, mean, inverse_deviation);
+  if (!residual.empty()) Require({op, "residual"}, residual, {size.rows, size.width});
+  Require({op, "dx"}, dx, {size.rows, size.width});
+  Require({op, "dweight"}, dweight, {size.width});
+  return size;
+}
+
+RowSizes AddBias(Tensor bias, Tensor y) {
+  constexpr const char* op = "AddBias";
+  RequireRank({op, "y"}, y, 2);
+  const RowSizes size{y.shape[0], y.shape[1]};
+  Require({op, "y"}, y, {size.rows, size.width});
+  Require({op, "bias"}, bias, {size.width});
+  return size;
+}
+
+int64_t Gelu(Tensor x, Tensor y) {
+  Require({"Gelu", "x"}, x, x.shape);
+  Require({"Gelu", "y"}, y, x.shape);
+  return x.elements();
+}
+
+int64_t GeluBackward(Tensor x, Tensor dy, Tensor dx) {
+  Require({"GeluBackward", "dx"}, dx, x.shape);
+  return Gelu(x, dy);
+}
+
+ColumnSizes CopyColumns(Tensor source, int64_t source_column, int64_t width, Tensor destination,
+                        int64_t destination_column) {
+  constexpr const char* op = "CopyColumns";
+  RequireRank({op, "source"}, source, 2);
+  RequireRank({op, "destination"}, destination, 2);
+  const ColumnSizes size{source.shape[0], width, source.shape[1], destination.shape[1]};
+  Require({op, "source"}, source, {size.rows, size.source_stride});
+  Require({op, "destination"}, destination, {size.rows, size.destination_stride});
+  WF_CHECK_MSG(width >= 0 && source_column >= 0 && source_column + width <= size.source_stride,
+               Label({op, "source"}, source) + ", asked for " + std::to_string(width) +
+                   " columns from " + std::to_string(source_column));
+  WF_CHECK_MSG(destination_column >= 0 && destination_column + width <= size.destination_stride,
+               Label({op, "destination"}, destination) + ", given " + std::to_string(width) +
+                   " columns from " + std::to_string(destination_column));
+  return size;
+}
+
+ColumnSizes Relu(Tensor part, int64_t column, Tensor whole) {
+  RequireRank({"Relu", "x"}, part, 2);
+  return CopyColumns(part, 0, part.shape[1], whole, column);
+}
+
+ColumnSizes ReluBackward(Tensor y, int64_t column, Tensor dy, Tensor dx) {
+  Require({"ReluBackward", "dy"}, dy, y.shape);
+  return Relu(dx, column, y);
+}
+
+SequenceSizes AddPositions(int64_t batch, int64_t position, Tensor x) {
+  constexpr const char* op = "AddPositions";
+  RequireRank({op, "x"}, x, 2);
+  Require({op, "x"}, x, x.shape);
+  WF_CHECK_MSG(x.shape[1] % 2 == 0, Label({op, "x"}, x) + ", required is an even width");
+  WF_CHECK_MSG(position >= 0, "AddPositions: position is " + std::to_string(position));
+  return {batch, Tokens(op, batch, x.shape[0])};
+}
+
+ReadoutSizes CoupledRead(Tensor field, Tensor qkv, Tensor coupling, Tensor damping, Tensor y) {
+  constexpr const char* op = "CoupledRead";
+  RequireRank({op, "field"}, field, 2);
+  RequireRank({op, "coupling"}, coupling, 2);
+  const int64_t rows = field.shape[0], width = field.shape[1], heads = coupling.shape[0];
+  WF_CHECK_MSG(heads > 0 && width % heads == 0, Label({op, "coupling"}, coupling));
+  Require({op, "field"}, field, {rows, width});
+  Require({op, "qkv"}, qkv, {rows, 3 * width});
+  Require({op, "coupling"}, coupling, {heads, heads});
+  Require({op, "damping"}, damping, {1, heads});
+  Require({op, "y"}, y, {rows, width});
+  return {rows, heads, width / heads};
+}
+
+ReadoutSizes CoupledReadBackward(Tensor field, Tensor qkv, Tensor coupling, Tensor damping,
+                                 Tensor dy, Tensor dfield, Tensor dqkv, Tensor dcoupling,
+                                 Tensor ddamping) {
+  constexpr const char* op = "CoupledReadBackward";
+  const ReadoutSizes size = CoupledRead(field, qkv, coupling, damping, dy);
+  Require({op, "dfield"}, dfield, field.shape);
+  Require({op, "dqkv"}, dqkv, qkv.shape);
+  Require({op, "dcoupling"}, dcoupling, coupling.shape);
+  Require({op, "ddamping"}, ddamping, damping.shape);
+  return size;
+}
+
+RowSizes SigmoidGate(Tensor x, Tensor qkvg, Tensor y) {
+  constexpr const char* op = "SigmoidGate";
+  RequireRank({op, "x"}, x, 2);
+  const RowSizes size{x.shape[0], x.shape[1]};
+  Require({op, "x"}, x, {size.rows, size.width});
+  Require({op, "qkvg"}, qkvg, {size.rows, 4 * size.width});
+  Require({op, "y"}, y, {size.rows, size.width});
+  return size;
+}
+
+RowSizes SigmoidGateBackward(Tensor x, Tensor qkvg, Tensor dy, Tensor dx, Tensor dqkvg) {
+  constexpr const char* op = "SigmoidGateBackward";
+  const RowSizes size = SigmoidGate(x, qkvg, dy);
+  Require({op, "dx"}, dx, x.shape);
+  Require({op, "dqkvg"}, dqkvg, qkvg.shape);
+  return size;
+}
+
+SequenceSizes CumulativeMean(int64_t batch, int64_t position, Tensor x, Tensor state, Tensor mean) {
+  constexpr const char* op = "CumulativeMean";
+  RequireRank({op, "x"}, x, 2);
+  Require({op, "x"}, x, x.shape);
+  Require({op, "mean"}, mean, x.shape);
+  RequireState({op, "state"}, state, batch * x.shape[1]);
+  WF_CHECK_MSG(position >= 0, "CumulativeMean: position is " + std::to_string(position));
+  return {batch, Tokens(op, batch, x.shape[0])};
+}
+
+RowSizes Interference(Tensor near, Tensor far, Tensor echo, Tensor gate, Tensor temperature,
+                      Tensor y) {
+  constexpr const char* op = "Interference";
+  RequireRank({op, "near"}, near, 2);
+  const RowSizes size{near.shape[0], near.shape[1]};
+  Require({op, "near"}, near, near.shape);
+  Require({op, "far"}, far, near.shape);
+  Require({op, "echo"}, echo, near.shape);
+  Require({op, "gate"}, gate, near.shape);
+  Require({op, "temperature"}, temperature, {1});
+  Require({op, "y"}, y, near.shape);
+  return size;
+}
+
+RowSizes InterferenceBackward(Tensor near, Tensor far, Tensor echo, Tensor gate, Tensor temperature,
+                              Tensor dy, Tensor dnear, Tensor dfar, Tensor decho, Tensor dgate,
+                              Tensor dtemperature) {
+  Interference(dnear, dfar, decho, dgate, dtemperature, dy);
+  return Interference(near, far, echo, gate, temperature, dy);
+}
+
 RowSizes CrossEntropy(Tensor logits, Tensor targets, Tensor row_loss, Tensor row_correct) {
   constexpr const char* op = "CrossEntropy";
   RequireRank({op, "logits"}, logits, 2);
@@ -243,5 +507,16 @@ RowSizes CrossEntropy(Tensor logits, Tensor targets, Tensor row_loss, Tensor row
   RequireIndices({op, "targets"}, targets, -1, size.width);
   return size;
 }
+
+SequenceSizes Dropout(float rate, int64_t batch, int64_t position, Tensor x) {
+  constexpr const char* op = "Dropout";
+  RequireRank({op, "x"}, x, 2);
+  Require({op, "x"}, x, x.shape);
+  WF_CHECK_MSG(rate >= 0 && rate < 1, "Dropout: rate is " + std::to_string(rate));
+  WF_CHECK_MSG(position >= 0, "Dropout: position is " + std::to_string(position));
+  return {batch, Tokens(op, batch, x.shape[0])};
+}
+
+uint32_t DropoutThreshold(float rate) { return static_cast<uint32_t>(rate * 0x1p32); }
 
 }  // namespace wavefield::contract

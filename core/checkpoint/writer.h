@@ -31,8 +31,9 @@ std::vector<int> AssignTensorsToRanks(std::span<const NamedTensor> tensors, int 
 
 // Called by every rank with the same (whole) lists of tensors, names and sizes alike: writes those
 // this rank is assigned, and then a sidecar rank-0000i.json that says what was written. Model
-// tensors have the names of the model; optimizer tensors are called "m.<name>" and "v.<name>".
-// `model_metadata` goes into each model file. ALREADY_EXISTS when the directory has a manifest.
+// tensors have the names of the model; optimizer tensors are called "m.<name>", "v.<name>" and
+// "ema.<name>". `model_metadata` goes into each model file. ALREADY_EXISTS when the directory has a
+// manifest.
 absl::Status WriteCheckpointShard(Storage& storage, const std::string& directory, int rank,
                                   int world_size, std::span<const NamedTensor> model,
                                   std::span<const NamedTensor> optimizer,

@@ -33,8 +33,7 @@ absl::StatusOr<TokenStream> OpenSplit(const std::filesystem::path& directory,
         static_cast<int64_t>(header.segments) != expected.segments ||
         static_cast<int64_t>(header.documents) != expected.documents ||
         static_cast<int64_t>(header.text_bytes) != expected.text_bytes ||
-        header.vocab_size != vocab_size ||
-        static_cast<int32_t>(header.separator_id) != separator_id) {
+        header.vocab_size != vocab_size || header.separator_id != separator_id) {
       return absl::DataLossError(
           absl::StrCat(path.string(), " is not the file that ", kDatasetManifestFile,
                        " describes: it changed or was replaced; prepare the dataset again"));
@@ -95,7 +94,7 @@ absl::StatusOr<Dataset> Dataset::Open(const std::filesystem::path& directory, Ve
   WF_RETURN_IF_ERROR(CheckDigest(directory / kTokenizerFile, tokenizer.sha256));
   WF_ASSIGN_OR_RETURN(dataset.tokenizer_, TokenizerDescription::Load(directory));
   if (dataset.tokenizer_.kind != tokenizer.kind ||
-      dataset.tokenizer_.vocab_size() != tokenizer.vocab_size ||
+      dataset.tokenizer_.vocab_size != tokenizer.vocab_size ||
       dataset.tokenizer_.separator_id != tokenizer.separator_id ||
       dataset.tokenizer_.model_sha256 != tokenizer.model_sha256) {
     return absl::DataLossError(

@@ -51,10 +51,11 @@ class Dataset {
   const TokenStream& train() const { return train_; }
   const TokenStream& validation() const { return validation_; }
   // Ids are below it; not padded.
-  int64_t vocab_size() const { return tokenizer_.vocab_size(); }
+  int64_t vocab_size() const { return tokenizer_.vocab_size; }
+  // kNoSeparator: documents are not told apart.
   int32_t separator_id() const { return tokenizer_.separator_id; }
   // Bytes of text of every id; 0 for the separator. Summed over tokens, it is the size of their
-  // text.
+  // text. Empty: not known, for tokens that came without a tokenizer.
   std::span<const uint8_t> token_bytes() const { return tokenizer_.token_bytes; }
 
  private:

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/checksum.h"
+#include "core/data/token_shard.h"
 
 namespace wavefield {
 namespace {
@@ -152,8 +153,8 @@ absl::StatusOr<DatasetManifest> DatasetManifest::FromJson(std::string_view text)
     manifest.tokenizer.kind = tokenizer.at("kind").get<std::string>();
     manifest.tokenizer.vocab_size = Count(tokenizer, "vocab_size");
     manifest.tokenizer.requested_vocab_size = Count(tokenizer, "requested_vocab_size");
-    const int64_t separator = Count(tokenizer, "separator_id");
-    if (separator >= manifest.tokenizer.vocab_size ||
+    const auto separator = tokenizer.at("separator_id").get<int64_t>();
+    if (separator < kNoSeparator || separator >= manifest.tokenizer.vocab_size ||
         separator > std::numeric_limits<int32_t>::max()) {
       return absl::DataLossError(absl::StrCat("separator_id ", separator, " in a vocabulary of ",
                                               manifest.tokenizer.vocab_size));

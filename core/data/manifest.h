@@ -18,8 +18,8 @@ struct ShardManifest {
   int64_t tokens = 0;
   int64_t segments = 0;
   int64_t documents = 0;
-  int64_t text_bytes = 0;
-  std::string sha256;  // of the shard's contents after its header
+  int64_t text_bytes = 0;  // 0: not known
+  std::string sha256;      // of the shard's contents after its header
 };
 
 struct SplitManifest {
@@ -32,13 +32,13 @@ struct SplitManifest {
   int64_t text_bytes() const;
 };
 
-// A file that text was read from.
+// A file that text or tokens were read from.
 struct SourceManifest {
   std::string path;  // as it was named on the command line, or below a folder that was
   int64_t bytes = 0;
   std::string sha256;
-  int64_t documents = 0;
-  int64_t text_bytes = 0;    // after decompression and replacement of invalid UTF-8
+  int64_t documents = 0;     // 0: not told apart
+  int64_t text_bytes = 0;    // after decompression and replacement of invalid UTF-8; 0: not known
   int64_t invalid_utf8 = 0;  // sequences that were replaced by U+FFFD
   std::optional<int64_t> first_invalid_offset;  // in the decompressed file
 };
@@ -47,9 +47,9 @@ struct TokenizerManifest {
   std::string kind;
   int64_t vocab_size = 0;
   int64_t requested_vocab_size = 0;
-  int32_t separator_id = 0;
+  int32_t separator_id = 0;  // or kNoSeparator
   std::string sha256;        // of tokenizer.json
-  std::string model_sha256;  // of tokenizer.model; empty for kind "bytes"
+  std::string model_sha256;  // of tokenizer.model; empty where there is none
 };
 
 // manifest.json: what a dataset's directory holds. It is written last: where it is, the dataset is

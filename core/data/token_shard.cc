@@ -78,7 +78,7 @@ uint64_t ShardHeader::FileBytes() const {
 absl::StatusOr<ShardWriter> ShardWriter::Create(const std::filesystem::path& path,
                                                 int64_t vocab_size, int32_t separator_id) {
   WF_CHECK(vocab_size > 0 && vocab_size <= kMaxVocabSize);
-  WF_CHECK(separator_id >= 0 && separator_id < vocab_size);
+  WF_CHECK(separator_id >= kNoSeparator && separator_id < vocab_size);
   ShardWriter writer;
   writer.path_ = path;
   writer.fd_ = FileDescriptor(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
@@ -87,7 +87,7 @@ absl::StatusOr<ShardWriter> ShardWriter::Create(const std::filesystem::path& pat
   }
   writer.header_.token_width = vocab_size <= 65536 ? 2 : 4;
   writer.header_.vocab_size = static_cast<uint32_t>(vocab_size);
-  writer.header_.separator_id = static_cast<uint32_t>(separator_id);
+  writer.header_.separator_id = separator_id;
   writer.buffer_.assign(kTokenShardHeaderBytes, '\0');
   return writer;
 }
@@ -179,7 +179,7 @@ absl::StatusOr<TokenShard> TokenShard::Open(const std::filesystem::path& path) {
   header.documents = Load<uint64_t>(bytes, kDocumentsAt);
   header.text_bytes = Load<uint64_t>(bytes, kTextBytesAt);
   header.vocab_size = Load<uint32_t>(bytes, kVocabSizeAt);
-  header.separator_id = Load<uint32_t>(bytes, kSeparatorAt);
+  header.separator_id = Load<int32_t>(bytes, kSeparatorAt);
   header.payload_sha256 = absl::BytesToHexString(std::string(bytes.substr(kDigestAt, 32)));
 
   if (header.token_width != 2 && header.token_width != 4) {
@@ -210,7 +210,8 @@ absl::StatusOr<TokenShard> TokenShard::Open(const std::filesystem::path& path) {
     return shard.Corrupt(kVocabSizeAt, absl::StrCat("vocabulary of ", header.vocab_size,
                                                     " with ids of ", header.token_width, " bytes"));
   }
-  if (header.separator_id >= header.vocab_size) {
+  if (header.separator_id < kNoSeparator ||
+      header.separator_id >= static_cast<int64_t>(header.vocab_size)) {
     return shard.Corrupt(kSeparatorAt, absl::StrCat("separator id ", header.separator_id,
                                                     " in a vocabulary of ", header.vocab_size));
   }
@@ -266,7 +267,7 @@ absl::Status TokenShard::Verify() const {
       return Corrupt(
           row, absl::StrCat("segment ", i, " covers tokens ", current.first_token, " to ", end));
     }
-    if (current.ends_document && id_at(end - 1) != header_.separator_id) {
+    if (current.ends_document && static_cast<int32_t>(id_at(end - 1)) != header_.separator_id) {
       return Corrupt(row, absl::StrCat("segment ", i, " does not end with the separator"));
     }
     documents += current.ends_document ? 1 : 0;

@@ -21,15 +21,17 @@ inline constexpr uint32_t kTokenShardVersion = 1;        // on disk
 inline constexpr uint64_t kTokenShardHeaderBytes = 128;  // on disk
 inline constexpr uint64_t kTokenShardRowBytes = 16;      // on disk
 inline constexpr int64_t kMaxVocabSize = int64_t{1} << 20;
+// Where a separator's id is asked for: no token separates documents. On disk, as a uint32.
+inline constexpr int32_t kNoSeparator = -1;
 
 struct ShardHeader {
   uint32_t token_width = 2;  // bytes of a token id: 2 (vocabularies up to 65,536) or 4
   uint64_t tokens = 0;
   uint64_t segments = 0;
-  uint64_t documents = 0;   // segments that end with the separator
-  uint64_t text_bytes = 0;  // bytes of text of all segments
-  uint32_t vocab_size = 0;  // every id is below it
-  uint32_t separator_id = 0;
+  uint64_t documents = 0;      // segments that end with the separator
+  uint64_t text_bytes = 0;     // bytes of text of all segments
+  uint32_t vocab_size = 0;     // every id is below it
+  int32_t separator_id = 0;    // or kNoSeparator
   std::string payload_sha256;  // 64 hexadecimal digits: of everything after the header
 
   // The size of the file that such a header begins.
@@ -39,14 +41,14 @@ struct ShardHeader {
 // A consecutive piece of text, whole lines where it can be.
 struct ShardSegment {
   uint64_t first_token = 0;    // within the shard
-  uint32_t text_bytes = 0;     // without the separator
+  uint32_t text_bytes = 0;     // without the separator; 0 where they are not known
   bool ends_document = false;  // its last token is the separator
 };
 
 // Writes one shard, segment after segment. Not thread-safe. The file is whole only after Finish().
 class ShardWriter {
  public:
-  // REQUIRES: 0 < vocab_size <= kMaxVocabSize, separator_id < vocab_size.
+  // REQUIRES: 0 < vocab_size <= kMaxVocabSize, separator_id < vocab_size or kNoSeparator.
   static absl::StatusOr<ShardWriter> Create(const std::filesystem::path& path, int64_t vocab_size,
                                             int32_t separator_id);
 

@@ -6,7 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
-#include "core/data/token_shard.h"
 
 namespace wavefield {
 namespace {
@@ -27,14 +26,16 @@ std::string TokenizerDescription::ToJson() const {
   nlohmann::ordered_json json = {{"format", kFormat},
                                  {"version", kVersion},
                                  {"kind", kind},
-                                 {"vocab_size", vocab_size()},
+                                 {"vocab_size", vocab_size},
                                  {"separator_id", separator_id}};
   if (!model_sha256.empty()) {
     json["model_file"] = kTokenizerModelFile;
     json["model_sha256"] = model_sha256;
   }
-  json["token_bytes"] = absl::BytesToHexString(
-      std::string(reinterpret_cast<const char*>(token_bytes.data()), token_bytes.size()));
+  if (!token_bytes.empty()) {
+    json["token_bytes"] = absl::BytesToHexString(
+        std::string(reinterpret_cast<const char*>(token_bytes.data()), token_bytes.size()));
+  }
   return json.dump(2) + "\n";
 }
 
@@ -48,29 +49,32 @@ absl::StatusOr<TokenizerDescription> TokenizerDescription::FromJson(std::string_
     }
     TokenizerDescription result;
     result.kind = json.at("kind").get<std::string>();
-    if (result.kind != "bpe" && result.kind != "bytes") {
-      return Bad(absl::StrCat("kind '", result.kind, "'; known: bpe, bytes"));
+    if (!result.has_model() && result.kind != "bytes" && result.kind != "ids") {
+      return Bad(absl::StrCat("kind '", result.kind, "'; known: bpe, sentencepiece, bytes, ids"));
     }
     result.model_sha256 = json.value("model_sha256", "");
-    if (result.model_sha256.size() != (result.kind == "bpe" ? 64 : 0) ||
+    if (result.model_sha256.size() != (result.has_model() ? 64 : 0) ||
         !IsHex(result.model_sha256)) {
-      return Bad("'model_sha256' must be 64 hexadecimal digits for kind bpe, absent for bytes");
+      return Bad(
+          "'model_sha256' must be 64 hexadecimal digits where there is a model, else absent");
     }
-    const auto hex = json.at("token_bytes").get<std::string>();
-    if (hex.empty() || hex.size() % 2 != 0 || !IsHex(hex) ||
-        hex.size() / 2 > static_cast<size_t>(kMaxVocabSize)) {
-      return Bad(absl::StrCat("'token_bytes' must be two hexadecimal digits for each of 1 to ",
-                              kMaxVocabSize, " ids"));
+    result.vocab_size = json.at("vocab_size").get<int64_t>();
+    if (result.vocab_size < 1 || result.vocab_size > kMaxVocabSize) {
+      return Bad(absl::StrCat("vocab_size ", result.vocab_size, "; allowed: 1 to ", kMaxVocabSize));
     }
-    const std::string bytes = absl::HexStringToBytes(hex);
-    result.token_bytes.assign(bytes.begin(), bytes.end());
-    if (json.at("vocab_size").get<int64_t>() != result.vocab_size()) {
-      return Bad("'vocab_size' does not match 'token_bytes'");
+    if (result.kind != "ids" || json.contains("token_bytes")) {
+      const auto hex = json.at("token_bytes").get<std::string>();
+      if (!IsHex(hex) || hex.size() != 2 * static_cast<size_t>(result.vocab_size)) {
+        return Bad(absl::StrCat("'token_bytes' must be two hexadecimal digits for each of the ",
+                                result.vocab_size, " ids"));
+      }
+      const std::string bytes = absl::HexStringToBytes(hex);
+      result.token_bytes.assign(bytes.begin(), bytes.end());
     }
     const auto separator = json.at("separator_id").get<int64_t>();
-    if (separator < 0 || separator >= result.vocab_size()) {
+    if (separator >= result.vocab_size || separator < (result.kind == "ids" ? kNoSeparator : 0)) {
       return Bad(
-          absl::StrCat("separator_id ", separator, " in a vocabulary of ", result.vocab_size()));
+          absl::StrCat("separator_id ", separator, " in a vocabulary of ", result.vocab_size));
     }
     result.separator_id = static_cast<int32_t>(separator);
     return result;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/data/token_shard.h"
 
 namespace wavefield {
 
@@ -16,12 +17,16 @@ inline constexpr char kTokenizerModelFile[] = "tokenizer.model";
 // What a program must know of a tokenizer without being able to run it: tokenizer.json, which lies
 // in a dataset's directory and in a checkpoint's.
 struct TokenizerDescription {
-  std::string kind;  // "bpe" (a SentencePiece model lies beside it) or "bytes"
-  int32_t separator_id = 0;
-  std::string model_sha256;          // of tokenizer.model; empty for "bytes"
-  std::vector<uint8_t> token_bytes;  // bytes of text of every id, 0 for the separator
+  // "bpe" or "sentencepiece", made here or elsewhere: a SentencePiece model lies beside it.
+  // "bytes". "ids": tokens that came without a tokenizer.
+  std::string kind;
+  int64_t vocab_size = 0;
+  int32_t separator_id = kNoSeparator;
+  std::string model_sha256;  // of tokenizer.model; empty for "bytes" and "ids"
+  // Bytes of text of every id, 0 for the separator. Empty, of "ids" only: not known.
+  std::vector<uint8_t> token_bytes;
 
-  int64_t vocab_size() const { return static_cast<int64_t>(token_bytes.size()); }
+  bool has_model() const { return kind == "bpe" || kind == "sentencepiece"; }
 
   std::string ToJson() const;
   // DATA_LOSS with the reason.

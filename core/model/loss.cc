@@ -18,27 +18,28 @@ LossSums OverSlices(const LayerContext& context, Tensor x, Tensor embedding, Ten
       std::clamp<int64_t>(kLogitsSliceElements / vocab, 1, std::max<int64_t>(1, rows));
   const ArenaScope scope(context.arena);
   const Tensor all_logits = context.Allocate({slice, vocab});
-  const Tensor losses = context.Allocate({rows});
-  const Tensor correct = context.arena.Allocate({rows}, DType::kInt32);
-  for (int64_t begin = 0; begin < rows; begin += slice) {
-    const int64_t end = std::min(rows, begin + slice);
-    const Tensor logits = all_logits.Rows(0, end - begin);
-    backend.MatMul(Transpose::kNo, Transpose::kYes, x.Rows(begin, end), embedding, 0, logits);
-    row_loss(logits, targets.Rows(begin, end), losses.Rows(begin, end), correct.Rows(begin, end));
-    after_slice(begin, end, logits);
-  }
-  std::vector<float> host_losses(static_cast<size_t>(rows));
-  std::vector<int32_t> host_correct(static_cast<size_t>(rows)),
-      host_targets(static_cast<size_t>(rows));
-  backend.CopyToHost(losses, host_losses.data());
-  backend.CopyToHost(correct, host_correct.data());
-  backend.CopyToHost(targets, host_targets.data());
+  const Tensor all_losses = context.Allocate({slice});
+  const Tensor all_correct = context.arena.Allocate({slice}, DType::kInt32);
+  std::vector<float> host_losses(static_cast<size_t>(slice));
+  std::vector<int32_t> host_correct(static_cast<size_t>(slice));
+  std::vector<int32_t> host_targets(static_cast<size_t>(slice));
   LossSums sums;
-  for (size_t i = 0; i < host_losses.size(); ++i) {
-    if (host_targets[i] < 0) continue;
-    sums.loss += host_losses[i];
-    sums.correct += host_correct[i];
-    ++sums.tokens;
+  for (int64_t begin = 0; begin < rows; begin += slice) {
+    const int64_t end = std::min(rows, begin + slice), count = end - begin;
+    const Tensor logits = all_logits.Rows(0, count), losses = all_losses.Rows(0, count),
+                 correct = all_correct.Rows(0, count), slice_targets = targets.Rows(begin, end);
+    backend.MatMul(Transpose::kNo, Transpose::kYes, x.Rows(begin, end), embedding, 0, logits);
+    row_loss(logits, slice_targets, losses, correct);
+    after_slice(begin, end, logits);
+    backend.CopyToHost(losses, host_losses.data());
+    backend.CopyToHost(correct, host_correct.data());
+    backend.CopyToHost(slice_targets, host_targets.data());
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+      if (host_targets[i] < 0) continue;
+      sums.loss += host_losses[i];
+      sums.correct += host_correct[i];
+      ++sums.tokens;
+    }
   }
   return sums;
 }
@@ -62,12 +63,13 @@ LossSums TiedLossForward(const LayerContext& context, Tensor x, Tensor embedding
 }
 
 LossSums TiedLossForwardBackward(const LayerContext& context, Tensor x, Tensor embedding,
-                                 Tensor targets, float scale, Tensor dx, Tensor dembedding) {
+                                 Tensor targets, float scale, Tensor dx, Tensor dembedding,
+                                 const LossOptions& options) {
   Backend& backend = context.backend;
   return OverSlices(
       context, x, embedding, targets,
       [&](Tensor logits, Tensor slice_targets, Tensor losses, Tensor correct) {
-        backend.CrossEntropyForwardBackward(scale, logits, slice_targets, losses, correct);
+        backend.CrossEntropyForwardBackward(options, scale, logits, slice_targets, losses, correct);
       },
       [&](int64_t begin, int64_t end, Tensor dlogits) {
         backend.MatMul(Transpose::kNo, Transpose::kNo, dlogits, embedding, 0, dx.Rows(begin, end));

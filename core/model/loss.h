@@ -19,8 +19,10 @@ inline constexpr int64_t kLogitsSliceElements = 8 << 20;
 // x [N, D]; embedding [V, D]; targets [N] int32 on the device, −1 = not counted.
 LossSums TiedLossForward(const LayerContext& context, Tensor x, Tensor embedding, Tensor targets);
 
-// The same, and dx [N, D] = scale · gradient of the summed loss; dembedding [V, D] += likewise.
+// The same sums, and dx [N, D] = scale · gradient of the summed objective, which `options` may add
+// to; dembedding [V, D] += likewise.
 LossSums TiedLossForwardBackward(const LayerContext& context, Tensor x, Tensor embedding,
-                                 Tensor targets, float scale, Tensor dx, Tensor dembedding);
+                                 Tensor targets, float scale, Tensor dx, Tensor dembedding,
+                                 const LossOptions& options = {});
 
 }  // namespace wavefield

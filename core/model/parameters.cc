@@ -1,37 +1,45 @@
 #include "core/model/parameters.h"
 
-#include <fmt/format.h>
+#include "core/base/check.h"
+#include "core/model/architecture.h"
 
 namespace wavefield {
 
-ParameterLayout::ParameterLayout(const ModelConfig& c) {
-  Add("embedding.weight", {c.vocab_size, c.d_model}, true);
-  for (int64_t i = 0; i < c.n_layers; ++i) {
-    const std::string layer = fmt::format("layers.{}.", i);
-    Add(layer + "norm1.weight", {c.d_model}, false);
-    Add(layer + "mixer.qkvg.weight", {4 * c.d_model, c.d_model}, true);
-    Add(layer + "mixer.conv.weight", {3 * c.d_model, c.conv_width}, false);
-    Add(layer + "mixer.conv.bias", {3 * c.d_model}, false);
-    Add(layer + "mixer.damping.weight", {c.n_heads, c.d_model}, false);
-    Add(layer + "mixer.damping.bias", {c.n_heads}, false);
-    Add(layer + "mixer.frequency", {c.n_heads}, false);
-    Add(layer + "mixer.phase", {c.n_heads}, false);
-    Add(layer + "mixer.coupling", {c.n_heads, c.n_heads}, false);
-    Add(layer + "mixer.head_norm.weight", {c.d_model}, false);
-    Add(layer + "mixer.out.weight", {c.d_model, c.d_model}, true);
-    Add(layer + "norm2.weight", {c.d_model}, false);
-    // gate and up are neighbours: one [2F, D] matrix to the matrix product.
-    Add(layer + "ffn.gate.weight", {c.d_ff, c.d_model}, true);
-    Add(layer + "ffn.up.weight", {c.d_ff, c.d_model}, true);
-    Add(layer + "ffn.down.weight", {c.d_model, c.d_ff}, true);
-  }
-  Add("norm.weight", {c.d_model}, false);
-  WF_CHECK(elements_ == ParameterCount(c));
+InitialValue Constant(double value) {
+  return [value](const RandomStream&, int64_t) { return value; };
 }
 
-void ParameterLayout::Add(std::string name, Shape shape, bool decays) {
-  parameters_.push_back({std::move(name), shape, elements_, decays});
-  elements_ += shape.elements();
+InitialValue Normal(double deviation) {
+  return [deviation](const RandomStream& random, int64_t i) {
+    return deviation * random.Normal(static_cast<uint64_t>(i));
+  };
+}
+
+InitialValue Uniform(double bound) {
+  return [bound](const RandomStream& random, int64_t i) {
+    return bound * (2.0 * random.Uniform(static_cast<uint64_t>(i)) - 1.0);
+  };
+}
+
+ParameterDescription MatrixParameter(std::string name, int64_t out, int64_t in,
+                                     InitialValue initial) {
+  return {std::move(name), {out, in}, ParameterGroup::kMatrix, true, 1, std::move(initial)};
+}
+
+ParameterDescription VectorParameter(std::string name, Shape shape, double value) {
+  return {std::move(name), shape, ParameterGroup::kVector, false, 0, Constant(value)};
+}
+
+ParameterDescription KernelParameter(std::string name, Shape shape, InitialValue initial) {
+  return {std::move(name), shape, ParameterGroup::kKernel, false, 0, std::move(initial)};
+}
+
+ParameterLayout::ParameterLayout(const ModelConfig& config) {
+  for (ParameterDescription& description : DescribeParameters(config)) {
+    const int64_t offset = elements_;
+    elements_ += description.shape.elements();
+    parameters_.push_back({std::move(description), offset});
+  }
 }
 
 Tensor ParameterLayout::View(Tensor flat, const ParameterInfo& info) const {
@@ -44,6 +52,21 @@ Tensor ParameterLayout::View(Tensor flat, const std::string& name) const {
     if (info.name == name) return View(flat, info);
   }
   CheckFailed("parameter exists", __FILE__, __LINE__, name);
+}
+
+void InitializeParameters(const ParameterLayout& layout, uint64_t seed, Backend& backend,
+                          Tensor flat) {
+  std::vector<float> values;
+  for (const ParameterInfo& parameter : layout.parameters()) {
+    const RandomStream random(seed, parameter.name);
+    const int64_t count = parameter.shape.elements();
+    values.resize(static_cast<size_t>(count));
+#pragma omp parallel for num_threads(backend.threads()) schedule(static)
+    for (int64_t i = 0; i < count; ++i) {
+      values[static_cast<size_t>(i)] = static_cast<float>(parameter.initial(random, i));
+    }
+    backend.CopyFromHost(values.data(), layout.View(flat, parameter));
+  }
 }
 
 }  // namespace wavefield

@@ -12,6 +12,11 @@ Arena::~Arena() {
   for (const Block& block : blocks_) backend_.Free(block.data);
 }
 
+void Arena::Reserve(size_t bytes) {
+  WF_CHECK(blocks_.empty());
+  blocks_.push_back({static_cast<char*>(backend_.Allocate(bytes)), bytes, 0});
+}
+
 Tensor Arena::Allocate(Shape shape, DType dtype) {
   Tensor tensor{nullptr, dtype, shape};
   const size_t bytes =

@@ -9,15 +9,18 @@
 namespace wavefield {
 
 // Bump allocator over a backend's memory for everything that lives no longer than a step. It grows
-// while the first step shows what is needed; Reset() then merges the blocks into one, so that later
-// steps of the same shapes allocate nothing. Not thread-safe. Alignment: 64 bytes. Memory is not
-// zeroed.
+// while a first step shows what is needed, unless that was planned and reserved; Reset() then
+// merges the blocks into one, so that later steps of the same shapes allocate nothing. Not
+// thread-safe. Alignment: 64 bytes. Memory is not zeroed.
 class Arena {
  public:
   explicit Arena(Backend& backend) : backend_(backend) {}
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
+
+  // Makes one block of what a plan says will be needed. REQUIRES: nothing was allocated yet.
+  void Reserve(size_t bytes);
 
   Tensor Allocate(Shape shape, DType dtype = DType::kFloat32);
 

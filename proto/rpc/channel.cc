@@ -21,6 +21,7 @@ constexpr char kServiceConfig[] = R"({
       {"service": "wavefield.v1.JobService", "method": "GetJob"},
       {"service": "wavefield.v1.JobService", "method": "ListJobs"},
       {"service": "wavefield.v1.JobService", "method": "ListMetrics"},
+      {"service": "wavefield.v1.JobService", "method": "ListFieldHealth"},
       {"service": "wavefield.v1.JobService", "method": "CancelJob"},
       {"service": "wavefield.v1.DatasetService", "method": "GetDataset"},
       {"service": "wavefield.v1.DatasetService", "method": "ListDatasets"},

@@ -16,8 +16,9 @@
 
 #include "core/base/clock.h"
 #include "core/base/command_line.h"
+#include "core/model/accounting.h"
 #include "core/model/model.h"
-#include "core/optim/adamw.h"
+#include "core/optim/optimizer.h"
 #include "tests/support/random_inputs.h"
 
 namespace wavefield {
@@ -36,8 +37,7 @@ Timing Median(std::vector<Timing> timings) {
   return timings[timings.size() / 2];
 }
 
-Timing TimeSteps(Model& model, AdamWOptimizer& optimizer, int64_t batch, int64_t tokens,
-                 int steps) {
+Timing TimeSteps(Model& model, Optimizer& optimizer, int64_t batch, int64_t tokens, int steps) {
   std::mt19937_64 random(1);
   const auto ids = testing::RandomIds(random, batch * tokens, model.config().vocab_size);
   const auto targets = testing::RandomIds(random, batch * tokens, model.config().vocab_size);
@@ -87,7 +87,7 @@ int Main(int argc, char** argv) {
       TrainingConfig training;
       training.max_steps = 1000;
       FillDefaults(training, 1);
-      AdamWOptimizer optimizer(*backend, model.layout(), training);
+      Optimizer optimizer(*backend, model.layout(), training);
       const Timing t = TimeSteps(model, optimizer, batch, tokens, steps);
       const double tokens_per_second = static_cast<double>(batch * tokens) / t.total();
       if (first == 0) first = tokens_per_second;

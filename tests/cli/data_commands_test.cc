@@ -148,6 +148,149 @@ TEST_F(DataCommandsTest, DatasetsAreListed) {
             "123456");
 }
 
+// Takes what is sent; `dataset` is the answer.
+auto TakeEverything(v1::CreateDatasetConfig& config, std::string& received,
+                    const v1::Dataset& dataset) {
+  return [&config, &received, dataset](DatasetStream& stream) {
+    v1::CreateDatasetRequest request;
+    stream.Read(&request);
+    config = request.config();
+    v1::CreateDatasetResponse response;
+    response.set_send_chunks(true);
+    stream.Write(response);
+    while (stream.Read(&request)) received += request.chunk();
+    *response.mutable_dataset() = dataset;
+    stream.Write(response);
+    return grpc::Status::OK;
+  };
+}
+
+TEST_F(DataCommandsTest, ImportSendsTokenFilesWithTheirKinds) {
+  v1::CreateDatasetConfig config;
+  std::string received;
+  v1::Dataset dataset = MakeDataset();
+  dataset.set_tokenizer("ids");
+  cluster_.create_dataset = TakeEverything(config, received, dataset);
+  const CommandResult result =
+      Run({"data", "import", "--name", "owt", "--train", directory_.Write("a/x.bin", "train1"),
+           directory_.Write("b/x.bin", "train2"), "--validation",
+           directory_.Write("val.bin", "held out"), "--token-bytes",
+           directory_.Write("bytes.json", "[1]"), "--vocab-size", "50257", "--separator-id",
+           "50256", "--dtype", "uint16", "--format", "raw"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(received, "train1train2held out[1]");
+  ASSERT_EQ(config.sources_size(), 4);
+  EXPECT_EQ(config.sources(0).path(), "x.bin");
+  EXPECT_EQ(config.sources(1).path(), "2/x.bin");
+  EXPECT_EQ(config.sources(1).kind(), v1::SOURCE_KIND_TRAIN_TOKENS);
+  EXPECT_EQ(config.sources(2).kind(), v1::SOURCE_KIND_VALIDATION_TOKENS);
+  EXPECT_EQ(config.sources(3).kind(), v1::SOURCE_KIND_TOKEN_BYTES);
+  EXPECT_EQ(config.options().vocab_size(), 50257);
+  EXPECT_EQ(config.options().separator_id(), 50256);
+  EXPECT_EQ(config.options().token_type(), "uint16");
+  EXPECT_EQ(config.options().token_format(), "raw");
+  EXPECT_THAT(result.out, HasSubstr("bytes of text not known"));
+}
+
+TEST_F(DataCommandsTest, ImportRefusesBadInputBeforeItCalls) {
+  const std::string file = directory_.Write("a.bin", "ids");
+  const auto run = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"data", "import", "--name", "owt"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Run(arguments);
+  };
+  EXPECT_EQ(run({"--train", file}).exit_code, 2) << "no vocabulary size";
+  EXPECT_EQ(run({"--vocab-size", "9"}).exit_code, 2) << "nothing to import";
+  EXPECT_EQ(run({"--train", file + "x", "--vocab-size", "9"}).exit_code, 3);
+  const CommandResult empty =
+      run({"--train", directory_.Write("empty.bin", ""), "--vocab-size", "9"});
+  EXPECT_EQ(empty.exit_code, 2);
+  EXPECT_THAT(empty.err, HasSubstr("empty.bin is empty"));
+  EXPECT_EQ(run({"--train", file, "--vocab-size", "9", "--dtype", "float"}).exit_code, 2);
+  EXPECT_EQ(run({"--train", file, "--vocab-size", "9", "--validation", file,
+                 "--validation-fraction", "0.1"})
+                .exit_code,
+            2);
+}
+
+TEST_F(DataCommandsTest, PrepareTakesASentencePieceModel) {
+  v1::CreateDatasetConfig config;
+  std::string received;
+  cluster_.create_dataset = TakeEverything(config, received, MakeDataset());
+  const std::string file = directory_.Write("a.txt", "text");
+  const std::string model = directory_.Write("their.model", "pieces");
+  const CommandResult result =
+      Run({"data", "prepare", "--name", "books", "--input", file, "--tokenizer", model});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(received, "textpieces");
+  EXPECT_EQ(config.options().tokenizer(), "sentencepiece");
+  ASSERT_EQ(config.sources_size(), 2);
+  EXPECT_EQ(config.sources(1).kind(), v1::SOURCE_KIND_SENTENCEPIECE_MODEL);
+  EXPECT_EQ(Run({"data", "prepare", "--name", "books", "--input", file, "--tokenizer", model,
+                 "--vocab-size", "500"})
+                .exit_code,
+            2);
+}
+
+TEST_F(DataCommandsTest, ShowPrintsSamplesCountsAndLengths) {
+  v1::InspectDatasetRequest asked;
+  cluster_.inspect_dataset = [&](const v1::InspectDatasetRequest& request,
+                                 v1::DatasetInspection& shown) {
+    asked = request;
+    *shown.mutable_dataset() = MakeDataset();
+    shown.mutable_train()->set_tokens(5'000'000);
+    shown.mutable_train()->set_documents(1234);
+    shown.set_separator_id(1);
+    shown.set_has_text(true);
+    shown.set_tokens_per_byte(0.25);
+    auto& sample = *shown.add_samples();
+    sample.set_position(4096);
+    sample.add_token_ids(7);
+    sample.set_text("two\nlines\x1b[31m\xC2\x9B and \\");
+    shown.set_scanned_tokens(1'000'000);
+    auto& token = *shown.add_frequent_tokens();
+    token.set_token_id(42);
+    token.set_text(" the");
+    token.set_count(50'000);
+    shown.set_scanned_documents(300);
+    shown.set_document_tokens_p50(77);
+    auto& few = *shown.add_document_lengths();
+    few.set_max_tokens(64);
+    few.set_documents(10);
+    auto& many = *shown.add_document_lengths();
+    many.set_max_tokens(128);
+    many.set_documents(40);
+    return grpc::Status::OK;
+  };
+  const CommandResult result = Run({"data", "show", "books", "--samples", "1"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(asked.name(), "datasets/books");
+  EXPECT_EQ(asked.samples(), 1);
+  EXPECT_THAT(result.out, HasSubstr("0.2500"));
+  EXPECT_THAT(result.out, HasSubstr(R"(two\nlines\x1b[31m\u009b and \\)"));
+  EXPECT_THAT(result.out, HasSubstr("1,000,000 sampled of 5,000,000"));
+  EXPECT_THAT(result.out, HasSubstr("5.00 %  ' the'"));
+  EXPECT_THAT(result.out, HasSubstr("p50 77"));
+  EXPECT_THAT(result.out, HasSubstr(std::string(40, '#')));
+  EXPECT_THAT(result.out, HasSubstr(" 10  " + std::string(10, '#') + "\n"));
+  EXPECT_EQ(json::parse(Run({"data", "show", "books", "--json"}).out)["scanned_documents"], "300");
+}
+
+TEST_F(DataCommandsTest, ShowSaysWhatIsNotKnown) {
+  cluster_.inspect_dataset = [](const v1::InspectDatasetRequest&, v1::DatasetInspection& shown) {
+    *shown.mutable_dataset() = MakeDataset();
+    shown.set_separator_id(-1);
+    auto& sample = *shown.add_samples();
+    sample.add_token_ids(31);
+    sample.add_token_ids(41);
+    return grpc::Status::OK;
+  };
+  const CommandResult result = Run({"data", "show", "books"});
+  EXPECT_THAT(result.out, HasSubstr("31 41"));
+  EXPECT_THAT(result.out, HasSubstr("neither are bits per byte"));
+  EXPECT_THAT(result.out, HasSubstr("documents are not told apart"));
+}
+
 // Serves one checkpoint, as the real coordinator does, in chunks of 1000 bytes.
 class DownloadTest : public DataCommandsTest {
  protected:

@@ -39,6 +39,10 @@ class Jobs final : public v1::JobService::Service {
                      v1::ListMetricsResponse* a) override {
     return Answer(fake_.list_metrics, *q, *a);
   }
+  Status ListFieldHealth(ServerContext*, const v1::ListFieldHealthRequest* q,
+                         v1::ListFieldHealthResponse* a) override {
+    return Answer(fake_.list_field_health, *q, *a);
+  }
 
  private:
   FakeCluster& fake_;
@@ -58,6 +62,10 @@ class Datasets final : public v1::DatasetService::Service {
   Status ListDatasets(ServerContext*, const v1::ListDatasetsRequest* q,
                       v1::ListDatasetsResponse* a) override {
     return Answer(fake_.list_datasets, *q, *a);
+  }
+  Status InspectDataset(ServerContext*, const v1::InspectDatasetRequest* q,
+                        v1::DatasetInspection* a) override {
+    return Answer(fake_.inspect_dataset, *q, *a);
   }
 
  private:
@@ -94,6 +102,10 @@ class Inference final : public v1::InferenceService::Service {
   Status Generate(ServerContext*, const v1::GenerateRequest* q,
                   ServerWriter<v1::InferenceOutput>* a) override {
     return Answer(fake_.generate, *q, *a);
+  }
+  Status AuditCausality(ServerContext*, const v1::AuditCausalityRequest* q,
+                        ServerWriter<v1::InferenceOutput>* a) override {
+    return Answer(fake_.audit_causality, *q, *a);
   }
 
  private:

@@ -28,9 +28,11 @@ class FakeCluster {
   Unary<v1::ListJobsRequest, v1::ListJobsResponse> list_jobs;
   Unary<v1::CancelJobRequest, v1::Job> cancel_job;
   Unary<v1::ListMetricsRequest, v1::ListMetricsResponse> list_metrics;
+  Unary<v1::ListFieldHealthRequest, v1::ListFieldHealthResponse> list_field_health;
   ServerStream<v1::WatchJobRequest, v1::WatchJobResponse> watch_job;
   Unary<v1::GetDatasetRequest, v1::Dataset> get_dataset;
   Unary<v1::ListDatasetsRequest, v1::ListDatasetsResponse> list_datasets;
+  Unary<v1::InspectDatasetRequest, v1::DatasetInspection> inspect_dataset;
   std::function<grpc::Status(
       grpc::ServerReaderWriter<v1::CreateDatasetResponse, v1::CreateDatasetRequest>&)>
       create_dataset;
@@ -39,6 +41,7 @@ class FakeCluster {
   ServerStream<v1::DownloadCheckpointRequest, v1::DownloadCheckpointResponse> download_checkpoint;
   ServerStream<v1::EvaluateRequest, v1::InferenceOutput> evaluate;
   ServerStream<v1::GenerateRequest, v1::InferenceOutput> generate;
+  ServerStream<v1::AuditCausalityRequest, v1::InferenceOutput> audit_causality;
   Unary<v1::ListWorkersRequest, v1::ListWorkersResponse> list_workers;
 
   // Serves on a free loopback port from construction to destruction.

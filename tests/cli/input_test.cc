@@ -12,6 +12,7 @@
 #include "cli/resource_names.h"
 #include "cli/source_files.h"
 #include "core/base/checksum.h"
+#include "core/model/accounting.h"
 #include "proto/rpc/status.h"
 #include "tests/cli/command_runner.h"
 

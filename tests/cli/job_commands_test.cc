@@ -348,6 +348,48 @@ TEST_F(JobCommandsTest, MetricsComeAsTableCsvAndJson) {
   EXPECT_EQ(Run({"metrics", "first", "--csv", "--json"}).exit_code, 2);
 }
 
+TEST_F(JobCommandsTest, MetricsHealthShowsTheNewestPointAndAllAsJson) {
+  cluster_.list_field_health = [](const v1::ListFieldHealthRequest& request,
+                                  v1::ListFieldHealthResponse& response) {
+    if (request.parent() != "jobs/first") return grpc::Status::OK;
+    const bool newest = request.page_token().empty();
+    v1::FieldHealth& point = *response.add_points();
+    point.set_step(newest ? 40 : 20);
+    point.set_attempt(1);
+    v1::LayerHealth& waves = *point.add_layers();
+    waves.set_residual_rms(1.25);
+    waves.set_update_ratio(0.0015);
+    for (const double tau : {8.0, std::nan("")}) {
+      v1::HeadHealth& head = *waves.add_heads();
+      head.set_time_constant_p10(tau / 2);
+      head.set_time_constant_p50(tau);
+      head.set_time_constant_p90(tau * 2);
+      head.set_coupling_entropy(0.325);
+    }
+    point.add_layers()->set_mixer_rms(0.5);
+    if (newest) response.set_next_page_token("more");
+    return grpc::Status::OK;
+  };
+  const CommandResult shown = Run({"metrics", "first", "--health"});
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  EXPECT_THAT(shown.out, testing::StartsWith("step 40, attempt 1, "));
+  EXPECT_THAT(shown.out, testing::ContainsRegex("\n *0 +1.25 +0 +- +0.0015\n"));
+  EXPECT_THAT(shown.out, testing::ContainsRegex("\n *1 +0 +0.5 +- +-\n"));
+  EXPECT_THAT(shown.out, testing::ContainsRegex("\n *0 +0 +4 +8 +16 +0 +0 +0.325\n"));
+  EXPECT_THAT(shown.out, testing::ContainsRegex("\n *0 +1 +NaN +NaN +NaN +0 +0 +0.325\n$"));
+  const json all = json::parse(Run({"metrics", "first", "--health", "--json"}).out);
+  ASSERT_EQ(all["points"].size(), 2u);
+  EXPECT_EQ(all["points"][1]["step"], "20");
+  EXPECT_EQ(all["points"][0]["layers"][0]["heads"][0]["time_constant_p50"], 8.0);
+  EXPECT_FALSE(all["points"][0]["layers"][1].contains("gradient_rms"));
+  const CommandResult none = Run({"metrics", "unevaluated", "--health"});
+  EXPECT_EQ(none.exit_code, 0);
+  EXPECT_EQ(none.out, "");
+  EXPECT_THAT(none.err, HasSubstr("jobs/unevaluated has no field health yet"));
+  EXPECT_EQ(Run({"metrics", "first", "--health", "--csv"}).exit_code, 2);
+  EXPECT_EQ(Run({"metrics", "first", "--health", "--stride", "2"}).exit_code, 2);
+}
+
 TEST_F(JobCommandsTest, WorkersAreListed) {
   cluster_.list_workers = [](const v1::ListWorkersRequest&, v1::ListWorkersResponse& response) {
     v1::Worker* worker = response.add_workers();

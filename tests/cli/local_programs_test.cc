@@ -200,6 +200,35 @@ TEST_F(LocalProgramsTest, EvaluateRunsADirectoryOnThisHost) {
   EXPECT_EQ(Run({"evaluate", checkpoint}).exit_code, 2);
 }
 
+TEST_F(LocalProgramsTest, AuditRunsADirectoryOnThisHostAndItsExitCodeIsTheVerdict) {
+  const std::string seen = (directory_.path() / "arguments").string();
+  const auto trainer = [&](const std::string& report) {
+    Script("wavefield-trainer",
+           "echo \"$*\" > " + seen + "; echo '{\"causality\": " + report + ", \"done\": true}'");
+  };
+  const std::string checkpoint = directory_.path().string();
+  trainer(R"({"passed": true, "random_ids": true})");
+  const CommandResult passed = Run({"audit", "causality", checkpoint});
+  EXPECT_EQ(passed.exit_code, 0) << passed.err;
+  EXPECT_THAT(passed.err, HasSubstr("No --dataset is given"));
+  EXPECT_THAT(passed.out, HasSubstr("tokens drawn by chance"));
+  EXPECT_EQ(ReadText(seen),
+            "audit " + checkpoint + " --windows 4 --sequence-length 0 --changes 8 --seed 1\n");
+  trainer(R"({"training_leak": {"difference": "NaN", "changed_token": 1}, "passed": false})");
+  const CommandResult failed =
+      Run({"audit", "causality", checkpoint, "--dataset", checkpoint, "--windows", "2",
+           "--sequence-length", "64", "--changes", "3", "--seed", "9", "--threads", "2"});
+  EXPECT_EQ(failed.exit_code, 6) << failed.err;
+  EXPECT_THAT(failed.out, HasSubstr("what is not a number"));
+  EXPECT_THAT(failed.out, HasSubstr("FAIL: in training"));
+  EXPECT_EQ(ReadText(seen),
+            "audit " + checkpoint +
+                " --windows 2 --sequence-length 64 --changes 3 --seed 9 --dataset " + checkpoint +
+                " --threads 2\n");
+  Script("wavefield-trainer", "echo 'no checkpoint here' >&2; exit 1");
+  EXPECT_EQ(Run({"audit", "causality", checkpoint}).exit_code, 1);
+}
+
 TEST_F(LocalProgramsTest, EvaluateTakesOneWindowOfIds) {
   cluster_.evaluate = [](const v1::EvaluateRequest& request,
                          grpc::ServerWriter<v1::InferenceOutput>& writer) {
@@ -289,6 +318,12 @@ TEST_F(LocalProgramsTest, ModelsAreDescribedWithoutACoordinator) {
   EXPECT_EQ(described["config"]["vocab_size"], 4032);
   EXPECT_EQ(described["parameter_count"], 2719752 - 64 * 192);
   EXPECT_GT(described["memory_estimate_bytes"]["total"], 4 * 2719752);
+  const CommandResult positional =
+      offline({"model", "describe", "wave-field-3m", "--vocab-size", "4000", "--json"});
+  EXPECT_EQ(json::parse(positional.out), described) << positional.err;
+  const CommandResult misspelt = offline({"model", "describe", "wave-feild-3m"});
+  EXPECT_EQ(misspelt.exit_code, 3);
+  EXPECT_THAT(misspelt.err, HasSubstr("did you mean 'wave-field-3m'"));
   EXPECT_THAT(offline({"model", "presets"}).out, HasSubstr("wave-field-3m"));
   const CommandResult unknown = offline({"model", "describe", "--preset", "wave-field-3b"});
   EXPECT_EQ(unknown.exit_code, 3);

@@ -90,6 +90,13 @@ TEST_F(AdmissionTest, FillsInEveryDefault) {
   EXPECT_EQ(filled.training().schedule().warmup_steps(), 10);
   EXPECT_EQ(filled.training().optimizer().kind(), "adamw");
   EXPECT_EQ(filled.training().optimizer().beta2(), 0.95);
+  EXPECT_EQ(filled.training().optimizer().mixer_lr_multiplier(), 1);
+  EXPECT_EQ(filled.training().optimizer().muon_learning_rate(), 0.02);
+  EXPECT_EQ(filled.training().schedule().decay_ratio(), 0.2);
+  EXPECT_EQ(filled.training().propagation(), "auto");
+  EXPECT_EQ(filled.training().recompute(), "none");
+  EXPECT_TRUE(filled.training().has_sequence_chunk());
+  EXPECT_TRUE(filled.training().has_ema_decay());
   EXPECT_EQ(filled.resources().device(), "cpu");
   EXPECT_EQ(filled.resources().world_size(), 1);
   EXPECT_EQ(filled.checkpoint().every_minutes(), 10);
@@ -175,6 +182,74 @@ TEST_F(AdmissionTest, NegativeWarmupIsNotTakenForTheDefault) {
   ExpectOnly("training.schedule.warmup_steps", "is -1");
 }
 
+TEST_F(AdmissionTest, ARecipeIsTakenAsItIsGiven) {
+  training().set_sequence_chunk(7);
+  training().set_dropout(0.1);
+  training().set_label_smoothing(0.05);
+  training().set_z_loss(1e-4);
+  training().set_ema_decay(0.999);
+  training().mutable_schedule()->set_kind("wsd");
+  training().mutable_optimizer()->set_kind("muon");
+  training().mutable_optimizer()->set_mixer_lr_multiplier(0.1);
+  const v1::TrainingSpec given = training();
+  const auto record = Admit();
+  ASSERT_TRUE(record.ok()) << record.status();
+  v1::TrainingSpec merged = record->job().spec().training();
+  merged.MergeFrom(given);  // what was given is what is in force
+  EXPECT_EQ(merged.SerializeAsString(), record->job().spec().training().SerializeAsString());
+}
+
+TEST_F(AdmissionTest, RecipesOutOfRange) {
+  training().set_dropout(1);
+  ExpectOnly("training.dropout", "is 1; allowed: 0 to 0.95");
+  training().clear_dropout();
+  training().set_label_smoothing(1);
+  ExpectOnly("training.label_smoothing", "below 1");
+  training().clear_label_smoothing();
+  training().set_z_loss(-0.1);
+  ExpectOnly("training.z_loss", "is -0.1");
+  training().clear_z_loss();
+  training().set_ema_decay(1);
+  ExpectOnly("training.ema_decay", "below 1");
+  training().clear_ema_decay();
+  training().set_sequence_chunk(-1);
+  ExpectOnly("training.sequence_chunk", "is -1");
+  training().clear_sequence_chunk();
+  training().set_recompute("all");
+  ExpectOnly("training.recompute", "'none', 'mixer', 'block'");
+  training().clear_recompute();
+  training().mutable_optimizer()->set_muon_learning_rate(0);
+  ExpectOnly("training.optimizer.muon_learning_rate", "above 0");
+  training().mutable_optimizer()->clear_muon_learning_rate();
+  training().mutable_optimizer()->set_embedding_lr_multiplier(-1);
+  ExpectOnly("training.optimizer.embedding_lr_multiplier", "is -1");
+  training().mutable_optimizer()->clear_embedding_lr_multiplier();
+  training().mutable_schedule()->set_decay_ratio(1.5);
+  ExpectOnly("training.schedule.decay_ratio", "is 1.5");
+}
+
+TEST_F(AdmissionTest, SchedulesThatFallNeedAnEnd) {
+  training().clear_max_steps();
+  training().set_max_minutes(5);
+  for (const char* kind : {"cosine", "linear", "wsd"}) {
+    training().mutable_schedule()->set_kind(kind);
+    ExpectOnly("training.schedule.kind", std::string("'") + kind + "', which needs");
+  }
+  training().mutable_schedule()->set_kind("constant");
+  EXPECT_TRUE(Admit().ok());
+}
+
+TEST_F(AdmissionTest, APropagationThatTheFormDoesNotKnowNamesThoseItKnows) {
+  training().set_propagation("fft");
+  ExpectOnly("training.propagation", "is 'fft'; allowed: 'auto', 'chunked', 'direct'");
+  spec().mutable_model()->set_deposit("elementwise");
+  ExpectOnly("training.propagation", "is 'fft'; allowed: 'auto', 'recurrence', 'direct'");
+  spec().mutable_model()->set_damping("static");
+  EXPECT_TRUE(Admit().ok());
+  training().set_sequence_chunk(16);
+  ExpectOnly("training.sequence_chunk", "carries no state");
+}
+
 TEST_F(AdmissionTest, NoBudget) {
   training().clear_max_steps();
   ExpectOnly("training.max_steps", "set at least one");
@@ -207,9 +282,9 @@ TEST_F(AdmissionTest, ReservedAndOddFields) {
   ExpectOnly("job_id", "[a-z][a-z0-9-]{0,62}");
 }
 
-TEST_F(AdmissionTest, FormsThatAreNotSupportedNameWhatIs) {
-  spec().mutable_model()->set_form("classic");
-  ExpectOnly("model.form", "modern");
+TEST_F(AdmissionTest, UnknownFormNamesThoseThereAre) {
+  spec().mutable_model()->set_form("modren");
+  ExpectOnly("model.form", "did you mean 'modern'");
 }
 
 TEST_F(AdmissionTest, EverythingWrongIsToldAtOnce) {

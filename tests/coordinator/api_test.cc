@@ -190,6 +190,50 @@ TEST_F(Api, MetricsComeInPagesWithTheirEvaluations) {
   EXPECT_EQ(evaluations, (std::vector<int64_t>{5, 10}));
 }
 
+TEST_F(Api, FieldHealthComesInPagesNewestFirstAndOutlivesARestart) {
+  ConnectWorker();
+  StartJob("x");
+  for (int64_t step = 5; step <= 15; step += 5) {
+    ASSERT_TRUE(worker_
+                    ->Report("x/1/0",
+                             [&](v1::WorkerEvent& event) {
+                               v1::FieldHealth& health =
+                                   *event.mutable_trainer()->mutable_field_health();
+                               health.set_step(step);
+                               v1::LayerHealth& layer = *health.add_layers();
+                               layer.set_update_ratio(0.25);
+                               layer.add_heads()->set_time_constant_p50(8);
+                             })
+                    .ok());
+  }
+  worker_.reset();
+  Restart();
+  v1::ListFieldHealthRequest request;
+  request.set_parent("jobs/x");
+  request.set_page_size(2);
+  std::vector<int64_t> steps;
+  for (int page = 0; page < 5; ++page) {
+    v1::ListFieldHealthResponse response;
+    ASSERT_TRUE(Call(*jobs_, &v1::JobService::Stub::ListFieldHealth, request, response).ok());
+    for (const v1::FieldHealth& point : response.points()) {
+      steps.push_back(point.step());
+      EXPECT_EQ(point.attempt(), 1);
+      ASSERT_EQ(point.layers_size(), 1);
+      EXPECT_EQ(point.layers(0).update_ratio(), 0.25);
+      EXPECT_FALSE(point.layers(0).has_gradient_rms());
+      EXPECT_EQ(point.layers(0).heads(0).time_constant_p50(), 8);
+    }
+    request.set_page_token(response.next_page_token());
+    if (request.page_token().empty()) break;
+  }
+  EXPECT_EQ(steps, (std::vector<int64_t>{15, 10, 5}));
+  v1::ListFieldHealthResponse response;
+  request.set_parent("jobs/none");
+  request.clear_page_token();
+  EXPECT_TRUE(
+      absl::IsNotFound(Call(*jobs_, &v1::JobService::Stub::ListFieldHealth, request, response)));
+}
+
 TEST_F(Api, ADownloadIsWholeAndCanBeResumed) {
   ConnectWorker();
   StartJob("x");
@@ -334,6 +378,59 @@ TEST_F(Api, ACallerThatLeavesEndsItsInference) {
   context.TryCancel();
   stream->Finish();
   EXPECT_EQ(worker_->WaitForAssignments(0).assignments_size(), 0);
+}
+
+TEST_F(Api, AnAuditReadsTheJobsOwnDatasetAndStreamsItsReport) {
+  ConnectWorker(2);
+  StartJob("x");
+  ASSERT_TRUE(
+      worker_->ReportCheckpoint("x/1/0", StorageRoot().string(), "checkpoints/x/7-1", 7).ok());
+  v1::AuditCausalityRequest request;
+  request.set_checkpoint("jobs/x/checkpoints/latest");
+  request.set_windows(3);
+  grpc::ClientContext context;
+  const auto stream = inference_->AuditCausality(&context, request);
+  const v1::AssignmentList list = worker_->WaitForAssignments(2);
+  ASSERT_EQ(list.assignments_size(), 2);
+  const int inference = list.assignments(0).has_inference() ? 0 : 1;
+  const v1::InferenceTask& task = list.assignments(inference).inference();
+  const v1::TrainTask& train = list.assignments(1 - inference).train();
+  EXPECT_EQ(task.checkpoint_directory(), "checkpoints/x/7-1");
+  EXPECT_EQ(task.dataset_directory(), train.dataset_directory());
+  EXPECT_EQ(task.audit_causality().checkpoint(), "jobs/x/checkpoints/7-1");
+  EXPECT_EQ(task.audit_causality().dataset(), train.spec().dataset());
+  EXPECT_EQ(task.audit_causality().windows(), 3);
+  const std::string id = list.assignments(inference).task_id();
+  ASSERT_TRUE(worker_
+                  ->Report(id,
+                           [](v1::WorkerEvent& event) {
+                             v1::InferenceOutput& output =
+                                 *event.mutable_trainer()->mutable_output();
+                             output.mutable_causality()->set_changes(24);
+                             output.set_done(true);
+                           })
+                  .ok());
+  v1::InferenceOutput output;
+  ASSERT_TRUE(stream->Read(&output));
+  EXPECT_EQ(output.causality().changes(), 24);
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(Api, AuditsOutsideTheBoundsNameEveryField) {
+  v1::AuditCausalityRequest request;
+  request.set_checkpoint("jobs/x/checkpoints/latest");
+  request.set_windows(65);
+  request.set_sequence_length(1);
+  request.set_changes_per_window(-1);
+  grpc::ClientContext context;
+  const auto stream = inference_->AuditCausality(&context, request);
+  v1::InferenceOutput output;
+  EXPECT_FALSE(stream->Read(&output));
+  const auto violations = BadRequestOf(FromGrpcStatus(stream->Finish())).field_violations();
+  ASSERT_EQ(violations.size(), 3);
+  EXPECT_EQ(violations[0].description(), "is 65; allowed: 1 to 64, or 0 for the default");
+  EXPECT_EQ(violations[1].field(), "sequence_length");
+  EXPECT_EQ(violations[2].field(), "changes_per_window");
 }
 
 TEST_F(Api, BadInferenceRequestsNameTheirFields) {

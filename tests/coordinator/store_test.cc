@@ -193,6 +193,58 @@ TEST_F(StoreTest, HistoryComesInOrderOfRevisionsAndCanBeResumed) {
   EXPECT_EQ(evaluations, 1);
 }
 
+TEST_F(StoreTest, FieldHealthIsKeptOverAReopenNewestFirstAndOnlySoMuchOfIt) {
+  const int64_t last = kFieldHealthRetention + 5;
+  ASSERT_TRUE(store_
+                  ->Write([&](Transaction& transaction) {
+                    v1::FieldHealth other;
+                    other.set_step(1);
+                    WF_RETURN_IF_ERROR(transaction.PutFieldHealth("b", other));
+                    for (int64_t step = 1; step <= last; ++step) {
+                      v1::FieldHealth health;
+                      health.set_step(step);
+                      health.set_attempt(1);
+                      health.add_layers()->set_mixer_rms(0.5);
+                      WF_RETURN_IF_ERROR(transaction.PutFieldHealth("a", health));
+                    }
+                    return absl::OkStatus();
+                  })
+                  .ok());
+  Reopen();
+  ASSERT_TRUE(store_
+                  ->Read([&](StoreReader& reader) {
+                    const auto all = *reader.ListFieldHealth("a", INT64_MAX, 1000);
+                    EXPECT_EQ(all.size(), static_cast<size_t>(kFieldHealthRetention));
+                    EXPECT_EQ(all.front().second.step(), last);
+                    EXPECT_EQ(all.back().second.step(), 6);
+                    EXPECT_EQ(all[0].second.layers(0).mixer_rms(), 0.5);
+                    const auto next = *reader.ListFieldHealth("a", all[1].first, 2);
+                    EXPECT_EQ(next.size(), 2u);
+                    EXPECT_EQ(next[0].second.step(), last - 2);
+                    EXPECT_EQ(reader.ListFieldHealth("b", INT64_MAX, 10)->size(), 1u);
+                    return absl::OkStatus();
+                  })
+                  .ok());
+}
+
+TEST_F(StoreTest, AStoreOfTheFirstVersionGetsWhatCameLater) {
+  ASSERT_TRUE(PutJob("a").ok());
+  store_.reset();
+  {
+    auto connection = SqliteConnection::Open(path());
+    ASSERT_TRUE(connection.ok());
+    ASSERT_TRUE((*connection)->Execute("DROP TABLE field_health").ok());
+    ASSERT_TRUE((*connection)->Execute("PRAGMA user_version = 1").ok());
+  }
+  Reopen();
+  EXPECT_TRUE(GetJob("a").ok());
+  EXPECT_TRUE(store_
+                  ->Write([&](Transaction& transaction) {
+                    return transaction.PutFieldHealth("a", v1::FieldHealth());
+                  })
+                  .ok());
+}
+
 TEST_F(StoreTest, StepsOfTwoAttemptsStandSideBySide) {
   ASSERT_TRUE(store_
                   ->Write([&](Transaction& transaction) {

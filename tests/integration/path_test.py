@@ -43,6 +43,25 @@ class Path(ClusterTest):
                                sum(s["step_seconds"] for s in steps), 1, delta=0.4)
         self.assertEqual([int(e["step"]) for e in metrics["evaluations"]], [20, 40])
 
+    def test_every_evaluation_tells_how_the_fields_are(self):
+        points = self.cli_json("metrics", "first", "--health")["points"]
+        self.assertEqual([int(p["step"]) for p in points], [40, 20])
+        for point in points:
+            for layer in point["layers"]:
+                for key in ("residual_rms", "mixer_rms", "gradient_rms", "update_ratio"):
+                    self.assertGreater(layer[key], 0)
+                for head in layer["heads"]:
+                    constants = [head[f"time_constant_p{p}"] for p in (10, 50, 90)]
+                    self.assertEqual(constants, sorted(constants))
+                    self.assertGreater(constants[0], 0)
+                    self.assertNotEqual(head["frequency"], 0)
+                    # 0.9 at the start: a head hears itself above all.
+                    self.assertLess(head["coupling_entropy"], math.log(len(layer["heads"])))
+        self.assertEqual(len(points[0]["layers"]), int(self.ended["spec"]["model"]["n_layers"]))
+        shown = self.run_cli("metrics", "first", "--health").stdout
+        self.assertIn("step 40, attempt 1", shown)
+        self.assertIn("COUPLING ENTROPY", shown)
+
     def test_checkpoints_are_listed_and_downloaded_and_evaluate_alike(self):
         output = self.directory / "model"
         self.run_cli("checkpoints", "download", "first", "--output", output)

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <vector>
 
@@ -90,13 +91,15 @@ absl::StatusOr<EvaluationMetrics> EvaluateBigramBaseline(const std::filesystem::
   double bits = 0;
   for (size_t i = 1; i < text.size(); ++i) {
     bits -= std::log2(model.Probability(text[i - 1], text[i]));
-    metrics.text_bytes += dataset.token_bytes()[static_cast<size_t>(text[i])];
+    if (!dataset.token_bytes().empty()) {
+      metrics.text_bytes += dataset.token_bytes()[static_cast<size_t>(text[i])];
+    }
   }
   metrics.tokens = targets;
   metrics.loss = bits * std::numbers::ln2 / static_cast<double>(targets);
   metrics.perplexity = std::exp(metrics.loss);
-  metrics.bits_per_byte =
-      metrics.text_bytes > 0 ? bits / static_cast<double>(metrics.text_bytes) : 0;
+  metrics.bits_per_byte = metrics.text_bytes > 0 ? bits / static_cast<double>(metrics.text_bytes)
+                                                 : std::numeric_limits<double>::quiet_NaN();
   metrics.seconds = absl::ToDoubleSeconds(Clock::Real().Monotonic() - start);
   return metrics;
 }

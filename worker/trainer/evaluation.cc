@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <vector>
 
@@ -32,8 +33,9 @@ EvaluationMetrics MetricsOf(const LossSums& sums, int64_t text_bytes) {
   metrics.loss = sums.loss / static_cast<double>(sums.tokens);
   metrics.perplexity = std::exp(metrics.loss);
   metrics.accuracy = static_cast<double>(sums.correct) / static_cast<double>(sums.tokens);
-  metrics.bits_per_byte =
-      text_bytes > 0 ? sums.loss / (std::numbers::ln2 * static_cast<double>(text_bytes)) : 0;
+  metrics.bits_per_byte = text_bytes > 0
+                              ? sums.loss / (std::numbers::ln2 * static_cast<double>(text_bytes))
+                              : std::numeric_limits<double>::quiet_NaN();
   return metrics;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "core/comm/communicator.h"
@@ -13,11 +14,12 @@ namespace wavefield {
 struct EvaluationMetrics {
   double loss = 0;  // nats per target token
   double perplexity = 0;
-  double bits_per_byte = 0;
+  double bits_per_byte = 0;  // NaN: not known, for tokens whose bytes of text are not
   double accuracy = 0;
   int64_t tokens = 0;
   int64_t text_bytes = 0;
   double seconds = 0;
+  std::optional<double> ema_loss;  // of the weights' moving average, if one is kept
 };
 
 struct EvaluationOptions {

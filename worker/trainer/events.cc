@@ -33,21 +33,51 @@ nlohmann::json StepJson(const StepReport& r, absl::Time now) {
             {"optimize", r.phases.optimize},
             {"checkpoint", r.phases.checkpoint}}},
           {"matmul_rate_ratio", r.matmul_rate_ratio},
-          {"trained_seconds", r.trained_seconds}};
+          {"trained_seconds", r.trained_seconds},
+          {"batch_digest", std::to_string(r.batch_digest)}};
 }
 
 nlohmann::json EvaluationJson(const EvaluationMetrics& m, int64_t step, int attempt,
                               absl::Time now) {
-  return {{"step", step},
-          {"attempt", attempt},
-          {"time", Timestamp(now)},
-          {"loss", NumberToJson(m.loss)},
-          {"perplexity", NumberToJson(m.perplexity)},
-          {"bits_per_byte", NumberToJson(m.bits_per_byte)},
-          {"accuracy", m.accuracy},
-          {"tokens", m.tokens},
-          {"text_bytes", m.text_bytes},
-          {"seconds", m.seconds}};
+  nlohmann::json result = {{"step", step},
+                           {"attempt", attempt},
+                           {"time", Timestamp(now)},
+                           {"loss", NumberToJson(m.loss)},
+                           {"perplexity", NumberToJson(m.perplexity)},
+                           {"bits_per_byte", NumberToJson(m.bits_per_byte)},
+                           {"accuracy", m.accuracy},
+                           {"tokens", m.tokens},
+                           {"text_bytes", m.text_bytes},
+                           {"seconds", m.seconds}};
+  if (m.ema_loss) result["ema_loss"] = NumberToJson(*m.ema_loss);
+  return result;
+}
+
+nlohmann::json FieldHealthJson(std::span<const LayerHealth> layers,
+                               std::span<const LayerUpdate> updates, int64_t step, int attempt,
+                               absl::Time now) {
+  nlohmann::json list = nlohmann::json::array();
+  for (size_t i = 0; i < layers.size(); ++i) {
+    nlohmann::json heads = nlohmann::json::array();
+    for (const HeadHealth& head : layers[i].heads) {
+      heads.push_back({{"time_constant_p10", NumberToJson(head.time_constant_p10)},
+                       {"time_constant_p50", NumberToJson(head.time_constant_p50)},
+                       {"time_constant_p90", NumberToJson(head.time_constant_p90)},
+                       {"frequency", NumberToJson(head.frequency)},
+                       {"phase", NumberToJson(head.phase)},
+                       {"coupling_entropy", NumberToJson(head.coupling_entropy)}});
+    }
+    nlohmann::json layer = {{"heads", std::move(heads)},
+                            {"residual_rms", NumberToJson(layers[i].residual_rms)},
+                            {"mixer_rms", NumberToJson(layers[i].mixer_rms)}};
+    if (!updates.empty()) {
+      layer["gradient_rms"] = NumberToJson(updates[i].gradient_rms);
+      layer["update_ratio"] = NumberToJson(updates[i].update_ratio);
+    }
+    list.push_back(std::move(layer));
+  }
+  return {
+      {"step", step}, {"attempt", attempt}, {"time", Timestamp(now)}, {"layers", std::move(list)}};
 }
 
 }  // namespace wavefield

@@ -4,9 +4,12 @@
 // trainer does not link protobuf, which cannot share a process with SentencePiece.
 
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 
 #include "absl/time/time.h"
+#include "core/model/field_health.h"
+#include "core/optim/optimizer.h"
 #include "worker/trainer/evaluation.h"
 
 namespace wavefield {
@@ -32,11 +35,16 @@ struct StepReport {
   double step_seconds = 0;
   double trained_seconds = 0;
   double matmul_rate_ratio = 0;
+  uint64_t batch_digest = 0;
   PhaseSeconds phases;
 };
 
 nlohmann::json StepJson(const StepReport& report, absl::Time now);
 nlohmann::json EvaluationJson(const EvaluationMetrics& metrics, int64_t step, int attempt,
                               absl::Time now);
+// `updates`: of the last step, one for each layer, or none if they are not known.
+nlohmann::json FieldHealthJson(std::span<const LayerHealth> layers,
+                               std::span<const LayerUpdate> updates, int64_t step, int attempt,
+                               absl::Time now);
 
 }  // namespace wavefield

@@ -55,17 +55,7 @@ absl::Status Evaluate(const EvaluateTask& task, int threads, const OutputSink& s
   if (task.dataset.empty()) {
     metrics = EvaluateIds(*loaded.model, task.token_ids, loaded.tokenizer.token_bytes);
   } else {
-    WF_ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(task.dataset, VerifyMode::kFull));
-    if (dataset.vocab_size() > loaded.model->config().vocab_size) {
-      return absl::FailedPreconditionError(fmt::format(
-          "{} has {} token ids, the model knows {}; prepare the dataset with the model's tokenizer",
-          task.dataset.string(), dataset.vocab_size(), loaded.model->config().vocab_size));
-    }
-    if (dataset.manifest().tokenizer.sha256 != Sha256Hex(loaded.tokenizer.ToJson())) {
-      return absl::FailedPreconditionError(
-          fmt::format("{} was made with another tokenizer than the checkpoint {}",
-                      task.dataset.string(), task.checkpoint.string()));
-    }
+    WF_ASSIGN_OR_RETURN(const Dataset dataset, OpenDatasetOf(loaded, task.dataset));
     const auto communicator = MakeSoloCommunicator();
     metrics = EvaluateStream(*loaded.model, dataset.validation(), dataset.token_bytes(),
                              {.sequence_length = task.sequence_length > 0 ? task.sequence_length

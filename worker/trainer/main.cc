@@ -9,6 +9,7 @@
 #include "core/base/file.h"
 #include "spdlog/sinks/stdout_sinks.h"
 #include "spdlog/spdlog.h"
+#include "worker/trainer/audit.h"
 #include "worker/trainer/bigram_baseline.h"
 #include "worker/trainer/events.h"
 #include "worker/trainer/inference.h"
@@ -35,6 +36,7 @@ int Main(int argc, char** argv) {
   CLI::App& app = command_line.app();
   std::string log_level = "info", task_file, token_ids_file;
   HostOptions host;
+  AuditTask audit;
   EvaluateTask evaluate;
   GenerateTask generate;
   app.require_subcommand(1);
@@ -74,6 +76,19 @@ int Main(int argc, char** argv) {
   generation->add_option("--seed", generate.seed, "of the sampling");
   add_threads(generation);
 
+  CLI::App* causality = app.add_subcommand("audit", "look for logits that depend on later tokens");
+  causality->add_option("checkpoint", audit.checkpoint, "a checkpoint's directory")->required();
+  causality->add_option("--dataset", audit.dataset,
+                        "a dataset's directory; without it, random ids");
+  causality->add_option("--windows", audit.windows, "of held-out text; 0: 4")
+      ->check(CLI::Range(0, kMaxAuditWindows));
+  causality->add_option("--sequence-length", audit.sequence_length, "0: as trained, at most 512")
+      ->check(CLI::Range(0, kMaxAuditLength));
+  causality->add_option("--changes", audit.changes_per_window, "tokens of each window; 0: 8")
+      ->check(CLI::Range(0, kMaxAuditChanges));
+  causality->add_option("--seed", audit.seed, "of which tokens are changed, and to what");
+  add_threads(causality);
+
   CLI::App* baseline = app.add_subcommand(
       "baseline",
       "evaluate a smoothed bigram model of the tokens that a checkpoint was trained on");
@@ -89,6 +104,7 @@ int Main(int argc, char** argv) {
     spdlog::set_default_logger(spdlog::stderr_logger_mt("trainer"));
     spdlog::set_level(spdlog::level::from_str(log_level));
     if (run->parsed()) return RunTask(task_file, host);
+    if (causality->parsed()) return Report(Audit(audit, host.threads, PrintLine));
     if (generation->parsed()) return Report(Generate(generate, host.threads, PrintLine));
     if (baseline->parsed()) {
       const auto metrics =

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "core/data/dataset.h"
@@ -12,6 +13,7 @@ namespace wavefield {
 // Inputs and next-token targets of B windows of T tokens: row b·T + t.
 struct MicroBatch {
   int64_t batch = 0;
+  int64_t first_window = 0;  // which windows of the global batch these are
   std::vector<int32_t> ids;
   std::vector<int32_t> targets;
 };
@@ -25,5 +27,9 @@ MicroBatch ReadWindows(const TokenStream& stream, const std::vector<int64_t>& st
 std::vector<MicroBatch> ReadMicroBatches(const TokenStream& stream, const BatchSampler& sampler,
                                          const TrainingConfig& config, int64_t batch_index,
                                          int rank, int world_size);
+
+// StepMetrics.batch_digest of these windows alone: the shares of all ranks add up, modulo 2^64, to
+// the digest of the global batch.
+uint64_t BatchDigest(std::span<const MicroBatch> share);
 
 }  // namespace wavefield

@@ -6,6 +6,7 @@
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
 #include "spdlog/spdlog.h"
+#include "worker/trainer/audit.h"
 #include "worker/trainer/inference.h"
 #include "worker/trainer/trainer.h"
 
@@ -29,6 +30,10 @@ absl::Status RunInference(const nlohmann::json& assignment, const HostOptions& h
   if (assignment.at("inference").contains("evaluate")) {
     WF_ASSIGN_OR_RETURN(const EvaluateTask task, ParseEvaluateTask(assignment, host.storage_root));
     return Evaluate(task, host.threads, sink);
+  }
+  if (assignment.at("inference").contains("audit_causality")) {
+    WF_ASSIGN_OR_RETURN(const AuditTask task, ParseAuditTask(assignment, host.storage_root));
+    return Audit(task, host.threads, sink);
   }
   WF_ASSIGN_OR_RETURN(const GenerateTask task, ParseGenerateTask(assignment, host.storage_root));
   return Generate(task, host.threads, sink);

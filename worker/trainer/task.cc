@@ -61,6 +61,24 @@ absl::StatusOr<EvaluateTask> ParseEvaluateTask(const nlohmann::json& assignment,
   return task;
 }
 
+absl::StatusOr<AuditTask> ParseAuditTask(const nlohmann::json& assignment,
+                                         const std::filesystem::path& storage_root) {
+  AuditTask task;
+  try {
+    const auto& inference = assignment.at("inference");
+    const auto& request = inference.at("audit_causality");
+    task.checkpoint = storage_root / inference.at("checkpoint_directory").get<std::string>();
+    task.dataset = storage_root / inference.at("dataset_directory").get<std::string>();
+    task.windows = IntegerFromJson(request.at("windows"));
+    task.sequence_length = IntegerFromJson(request.at("sequence_length"));
+    task.changes_per_window = IntegerFromJson(request.at("changes_per_window"));
+    task.seed = UnsignedFromJson(request.at("seed"));
+  } catch (const std::exception& error) {
+    return Malformed(error);
+  }
+  return task;
+}
+
 absl::StatusOr<GenerateTask> ParseGenerateTask(const nlohmann::json& assignment,
                                                const std::filesystem::path& storage_root) {
   GenerateTask task;

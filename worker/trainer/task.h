@@ -44,6 +44,15 @@ struct EvaluateTask {
   int64_t sequence_length = 0;     // 0: the training's
 };
 
+struct AuditTask {
+  std::filesystem::path checkpoint;
+  std::filesystem::path dataset;  // empty: ids drawn by chance
+  int64_t windows = 0;            // 0: by default, like the next two
+  int64_t sequence_length = 0;
+  int64_t changes_per_window = 0;
+  uint64_t seed = 1;
+};
+
 struct GenerateTask {
   std::filesystem::path checkpoint;
   std::string prompt;
@@ -56,6 +65,8 @@ struct GenerateTask {
 absl::StatusOr<TrainTask> ParseTrainTask(const nlohmann::json& assignment);
 absl::StatusOr<EvaluateTask> ParseEvaluateTask(const nlohmann::json& assignment,
                                                const std::filesystem::path& storage_root);
+absl::StatusOr<AuditTask> ParseAuditTask(const nlohmann::json& assignment,
+                                         const std::filesystem::path& storage_root);
 absl::StatusOr<GenerateTask> ParseGenerateTask(const nlohmann::json& assignment,
                                                const std::filesystem::path& storage_root);
 

@@ -12,6 +12,7 @@
 #include "core/base/clock.h"
 #include "core/base/rng.h"
 #include "core/base/status_macros.h"
+#include "core/model/accounting.h"
 #include "core/optim/schedule.h"
 #include "spdlog/spdlog.h"
 #include "worker/trainer/micro_batches.h"
@@ -21,6 +22,10 @@ namespace {
 
 // Gradients are reduced in pieces of this many elements (4 MiB).
 constexpr int64_t kBucketElements = 1 << 20;
+// Field health is measured on at most so many tokens of the held-out text, and for models of at
+// most so many heads in all layers: the event fits a line of the channel (worker/channel.md).
+constexpr int64_t kInspectedTokens = 2048;
+constexpr int64_t kMaxReportedHeads = 8192;
 
 absl::Duration Now() { return Clock::Real().Monotonic(); }
 
@@ -77,7 +82,7 @@ Trainer::Trainer(const TrainTask& task, const HostOptions& host, WorkerChannel& 
       sampler_(dataset_.train().size(), task.training.sequence_length, task.training.batch_size,
                task.training.seed),
       backend_(MakeCpuBackend(host.threads)),
-      model_(*backend_, task.model),
+      model_(*backend_, task.model, ExecutionOf(task.training)),
       optimizer_(*backend_, model_.layout(), task.training),
       state_{.model = model_, .optimizer = optimizer_},
       keeper_(task, host, Fingerprint(*backend_, task.world_size)) {}
@@ -98,15 +103,20 @@ absl::Status Trainer::MeetPeers() {
   }
   channel_.OnAbort(
       [communicator = communicator_](const std::string& reason) { communicator->Abort(reason); });
-  // Ranks that round differently would drift apart.
-  const auto kind = static_cast<double>(HashName(backend_->fingerprint()) >> 16);
+  // Ranks that round differently would drift apart. Muon steps by matrix products, whose bits
+  // depend on the threads.
+  std::string arithmetic = backend_->fingerprint();
+  if (task_.training.optimizer == "muon") {
+    arithmetic += fmt::format(" threads={}", backend_->threads());
+  }
+  const auto kind = static_cast<double>(HashName(arithmetic) >> 16);
   std::array<double, 2> sums = {MeasureMatMulRate(*backend_), kind};
   WF_RETURN_IF_ERROR(communicator_->AllReduceSum(sums));
   if (sums[1] != kind * task_.world_size) {
-    return absl::FailedPreconditionError(
-        fmt::format("the ranks do not compute alike: this host has {}, another differs; train on "
-                    "hosts with the same instruction set and libraries",
-                    backend_->fingerprint()));
+    return absl::FailedPreconditionError(fmt::format(
+        "the ranks do not compute alike: this host has {}, another differs; train on "
+        "hosts with the same instruction set and libraries{}",
+        arithmetic, task_.training.optimizer == "muon" ? ", on equally many threads" : ""));
   }
   group_matmul_rate_ = sums[0];
   spdlog::info("rank {} of {} met its peers; {}", task_.rank, task_.world_size,
@@ -125,7 +135,10 @@ absl::Status Trainer::VerifyDataset() {
 absl::Status Trainer::Resume() {
   model_.ZeroGradients();
   WF_ASSIGN_OR_RETURN(const ResumedFrom resumed, keeper_.Resume(state_, *communicator_));
-  if (resumed.directory.empty()) model_.Initialize(task_.training.seed);
+  if (resumed.directory.empty()) {
+    model_.Initialize(task_.training.seed);
+    optimizer_.BeginAverage(model_.parameters());
+  }
   saved_step_ = state_.step;
   last_save_ = Now();
   budget_reached_ =
@@ -175,8 +188,10 @@ absl::Status Trainer::TrainStep() {
   PhaseTimer timer;
   WF_RETURN_IF_ERROR(ReduceGradients());
   timer.Charge(phases.communicate);
-  const double grad_norm =
-      optimizer_.Step(state_.step + 1, model_.gradients(), model_.parameters());
+  const bool measures = task_.rank == 0 && EvaluatesAfter(state_.step + 1);
+  updates_.clear();
+  const double grad_norm = optimizer_.Step(state_.step + 1, model_.gradients(), model_.parameters(),
+                                           measures ? &updates_ : nullptr);
   timer.Charge(phases.optimize);
   WF_ASSIGN_OR_RETURN(Agreement agreed, Agree(sums, phases));
   timer.Charge(agreed.phases.communicate);  // waiting for slower ranks
@@ -208,6 +223,7 @@ absl::Status Trainer::TrainStep() {
                             .step_seconds = seconds,
                             .trained_seconds = state_.trained_seconds,
                             .matmul_rate_ratio = flops / seconds / group_matmul_rate_,
+                            .batch_digest = agreed.batch_digest,
                             .phases = agreed.phases},
                            absl::Now())}});
   }
@@ -226,11 +242,14 @@ absl::StatusOr<LossSums> Trainer::ForwardBackward(PhaseSeconds& phases) {
   PhaseTimer timer;
   const auto share = ReadMicroBatches(dataset_.train(), sampler_, training, state_.step, task_.rank,
                                       task_.world_size);
+  share_digest_ = BatchDigest(share);
   model_.ZeroGradients();
   timer.Charge(phases.data);
   LossSums sums;
+  const RandomStream dropout_keys(training.seed, "dropout");
   for (const MicroBatch& batch : share) {
-    model_.Forward(batch.batch, batch.ids);
+    const int64_t window = state_.step * training.batch_size + batch.first_window;
+    model_.Forward(batch.batch, batch.ids, dropout_keys.Bits(static_cast<uint64_t>(window)));
     timer.Charge(phases.forward);
     sums += model_.Backward(batch.targets, scale);
     timer.Charge(phases.backward);
@@ -259,7 +278,7 @@ absl::StatusOr<Trainer::Agreement> Trainer::Agree(const LossSums& sums,
                               phases.optimize + phases.checkpoint;
   const bool budget = leads && training.max_minutes > 0 &&
                       state_.trained_seconds + step_seconds >= 60 * training.max_minutes;
-  std::array<double, 12> v = {sums.loss,
+  std::array<double, 14> v = {sums.loss,
                               static_cast<double>(sums.tokens),
                               static_cast<double>(sums.correct),
                               phases.data,
@@ -270,9 +289,12 @@ absl::StatusOr<Trainer::Agreement> Trainer::Agree(const LossSums& sums,
                               phases.checkpoint,
                               channel_.stop_requested() ? 1.0 : 0.0,
                               budget ? 1.0 : 0.0,
-                              save_due ? 1.0 : 0.0};
+                              save_due ? 1.0 : 0.0,
+                              static_cast<double>(share_digest_ >> 32),
+                              static_cast<double>(share_digest_ & 0xFFFFFFFF)};
   WF_RETURN_IF_ERROR(communicator_->AllReduceSum(v));
   const double ranks = task_.world_size;
+  const auto high_digest = static_cast<uint64_t>(v[12]);
   return Agreement{.sums = {.loss = v[0],
                             .tokens = static_cast<int64_t>(v[1]),
                             .correct = static_cast<int64_t>(v[2])},
@@ -284,24 +306,60 @@ absl::StatusOr<Trainer::Agreement> Trainer::Agree(const LossSums& sums,
                               .checkpoint = v[8] / ranks},
                    .stop = v[9] > 0,
                    .budget = v[10] > 0,
-                   .save_due = v[11] > 0};
+                   .save_due = v[11] > 0,
+                   .batch_digest = (high_digest << 32) + static_cast<uint64_t>(v[13])};
 }
 
 absl::Status Trainer::Evaluate() {
   if (dataset_.validation().size() < 2) return absl::OkStatus();
-  WF_ASSIGN_OR_RETURN(const EvaluationMetrics metrics,
-                      EvaluateStream(model_, dataset_.validation(), dataset_.token_bytes(),
-                                     {.sequence_length = task_.training.sequence_length,
-                                      .max_tokens = task_.training.evaluate_max_tokens,
-                                      .batch_size = task_.training.micro_batch_size},
-                                     *communicator_));
+  const auto evaluate = [&] {
+    return EvaluateStream(model_, dataset_.validation(), dataset_.token_bytes(),
+                          {.sequence_length = task_.training.sequence_length,
+                           .max_tokens = task_.training.evaluate_max_tokens,
+                           .batch_size = task_.training.micro_batch_size},
+                          *communicator_);
+  };
+  WF_ASSIGN_OR_RETURN(EvaluationMetrics metrics, evaluate());
+  if (!optimizer_.average().empty()) {
+    // Between steps the gradients' memory is free: it keeps the weights meanwhile.
+    backend_->Copy(model_.parameters(), model_.gradients());
+    backend_->Copy(optimizer_.average(), model_.parameters());
+    const auto averaged = evaluate();
+    backend_->Copy(model_.gradients(), model_.parameters());
+    WF_RETURN_IF_ERROR(averaged.status());
+    metrics.ema_loss = averaged->loss;
+  }
   state_.evaluation_loss = metrics.loss;
   state_.evaluation_step = state_.step;
   if (task_.rank == 0) {
     channel_.SendEvent(
         {{"evaluation", EvaluationJson(metrics, state_.step, task_.attempt, absl::Now())}});
+    ReportFieldHealth();
   }
   return absl::OkStatus();
+}
+
+bool Trainer::EvaluatesAfter(int64_t step) const {
+  const TrainingConfig& training = task_.training;
+  return step == training.max_steps ||
+         (training.evaluate_every_steps > 0 && step % training.evaluate_every_steps == 0);
+}
+
+// On as much text as fits a training pass at most: it needs no more memory than one.
+void Trainer::ReportFieldHealth() {
+  if (task_.model.n_layers * task_.model.n_heads > kMaxReportedHeads) return;
+  const TrainingConfig& training = task_.training;
+  const int64_t targets = dataset_.validation().size() - 1;
+  int64_t length = std::min({training.sequence_length, kInspectedTokens, targets});
+  if (training.sequence_chunk > 0) length = std::min(length, training.sequence_chunk);
+  const int64_t windows =
+      std::min({training.micro_batch_size, kInspectedTokens / length, targets / length});
+  std::vector<int64_t> starts;
+  for (int64_t w = 0; w < windows; ++w) starts.push_back(w * length);
+  const MicroBatch text = ReadWindows(dataset_.validation(), starts, length);
+  channel_.SendEvent(
+      {{"field_health", FieldHealthJson(model_.Inspect(text.batch, text.ids), updates_, state_.step,
+                                        task_.attempt, absl::Now())}});
 }
 
 absl::Status Trainer::Save() {

@@ -32,6 +32,7 @@ class Trainer {
     bool stop = false;      // a stop was asked for
     bool budget = false;    // the time is used up
     bool save_due = false;  // by the clock
+    uint64_t batch_digest = 0;
   };
 
   Trainer(const TrainTask& task, const HostOptions& host, WorkerChannel& channel, Dataset dataset);
@@ -44,6 +45,9 @@ class Trainer {
   absl::Status ReduceGradients();
   absl::StatusOr<Agreement> Agree(const LossSums& sums, const PhaseSeconds& phases);
   absl::Status Evaluate();
+  // Whether it is known before step `step` that an evaluation follows it.
+  bool EvaluatesAfter(int64_t step) const;
+  void ReportFieldHealth();
   absl::Status Save();
   void Warn(const std::string& message);
   bool Finished() const;
@@ -56,16 +60,18 @@ class Trainer {
   std::unique_ptr<Backend> backend_;
   std::shared_ptr<Communicator> communicator_;
   Model model_;
-  AdamWOptimizer optimizer_;
+  Optimizer optimizer_;
   TrainingState state_;
   CheckpointKeeper keeper_;
-  double group_matmul_rate_ = 0;  // FLOP/s of all ranks together
+  double group_matmul_rate_ = 0;      // FLOP/s of all ranks together
+  std::vector<LayerUpdate> updates_;  // by the last step, if an evaluation was to follow; rank 0
   bool stopped_ = false;
   bool skipping_ = false;  // updates, as the gradient is not finite
   bool budget_reached_ = false;
   int64_t saved_step_ = 0;
   absl::Duration last_save_;
-  double save_seconds_ = 0;  // of the last save, until it is reported
+  double save_seconds_ = 0;    // of the last save, until it is reported
+  uint64_t share_digest_ = 0;  // of this rank's windows of the step
 };
 
 }  // namespace wavefield

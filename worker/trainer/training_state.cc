@@ -50,6 +50,10 @@ std::vector<NamedTensor> TrainingState::OptimizerTensors() const {
   for (auto& tensor : NamedViews(model.layout(), optimizer.second_moment(), "v.")) {
     tensors.push_back(std::move(tensor));
   }
+  if (optimizer.average().empty()) return tensors;
+  for (auto& tensor : NamedViews(model.layout(), optimizer.average(), "ema.")) {
+    tensors.push_back(std::move(tensor));
+  }
   return tensors;
 }
 

@@ -9,7 +9,7 @@
 #include "core/checkpoint/safetensors.h"
 #include "core/comm/communicator.h"
 #include "core/model/model.h"
-#include "core/optim/adamw.h"
+#include "core/optim/optimizer.h"
 #include "worker/trainer/task.h"
 
 namespace wavefield {
@@ -17,7 +17,7 @@ namespace wavefield {
 // Everything that a run continues from, the same on every rank.
 struct TrainingState {
   Model& model;
-  AdamWOptimizer& optimizer;
+  Optimizer& optimizer;
   int64_t step = 0;             // done so far; also the index of the next batch
   int64_t total_tokens = 0;     // targets trained on
   double trained_seconds = 0;   // of all attempts
@@ -27,6 +27,7 @@ struct TrainingState {
   std::string parent;           // directory name of the checkpoint it resumed from, or ""
 
   std::vector<NamedTensor> ModelTensors() const;
+  // "m.", "v." and, if a moving average is kept, "ema." before the names of the model's tensors.
   std::vector<NamedTensor> OptimizerTensors() const;
 };
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 
+#include "core/backend/cpu/field_fft.h"
 #include "core/backend/host_backend.h"
 
 namespace wavefield {
@@ -20,7 +21,6 @@ class CpuBackend final : public HostBackend {
   std::string fingerprint() const override;
   int threads() const override { return threads_; }
   void Fill(Tensor x, float value) override;
-
   void MatMul(Transpose transpose_a, Transpose transpose_b, Tensor a, Tensor b, float beta,
               Tensor c) override;
   void Add(Tensor source, Tensor destination) override;
@@ -31,32 +31,76 @@ class CpuBackend final : public HostBackend {
                        Tensor dx, Tensor dweight) override;
   void ShortConvForward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias, Tensor state,
                         Tensor qkv) override;
-  void ShortConvBackward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias, Tensor dqkv,
-                         Tensor dqkvg, Tensor dweight, Tensor dbias) override;
+  void ShortConvBackward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias, Tensor state,
+                         Tensor dqkv, Tensor dstate, Tensor dqkvg, Tensor dweight,
+                         Tensor dbias) override;
   void DampingForward(Tensor pre, Tensor bias, Tensor damping) override;
   void DampingBackward(Tensor damping, Tensor ddamping, Tensor dpre, Tensor dbias) override;
-  void FieldOuterForward(int64_t batch, Tensor qkv, Tensor damping, Tensor frequency, Tensor phase,
-                         Tensor state, Tensor y) override;
-  void FieldOuterBackward(int64_t batch, Tensor qkv, Tensor damping, Tensor frequency, Tensor phase,
-                          Tensor dy, Tensor dqkv, Tensor ddamping, Tensor dfrequency,
-                          Tensor dphase) override;
-  void FieldReadoutForward(Tensor y, Tensor coupling, Tensor head_norm, Tensor qkvg,
+  void FieldOuterForward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                         Tensor frequency, Tensor phase, Tensor state, Tensor y) override;
+  void FieldOuterBackward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                          Tensor frequency, Tensor phase, Tensor state, Tensor dy, Tensor dstate,
+                          Tensor dqkv, Tensor ddamping, Tensor dfrequency, Tensor dphase) override;
+  void FieldElementwiseForward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                               Tensor frequency, Tensor phase, Tensor state, Tensor field) override;
+  void FieldElementwiseBackward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                                Tensor frequency, Tensor phase, Tensor state, Tensor dfield,
+                                Tensor dstate, Tensor dqkv, Tensor ddamping, Tensor dfrequency,
+                                Tensor dphase) override;
+  void FieldReadoutForward(Tensor y, Tensor qkv, Tensor coupling, Tensor head_norm, Tensor qkvg,
                            Tensor out) override;
-  void FieldReadoutBackward(Tensor y, Tensor coupling, Tensor head_norm, Tensor qkvg, Tensor dout,
-                            Tensor dy, Tensor dqkvg, Tensor dcoupling, Tensor dhead_norm) override;
+  void FieldReadoutBackward(Tensor y, Tensor qkv, Tensor coupling, Tensor head_norm, Tensor qkvg,
+                            Tensor dout, Tensor dy, Tensor dqkv, Tensor dqkvg, Tensor dcoupling,
+                            Tensor dhead_norm) override;
+  void Rotary(int64_t batch, int64_t heads, int64_t position, bool inverse, Tensor qkv) override;
+  void AttentionForward(int64_t batch, int64_t heads, int64_t position, Tensor qkv, Tensor history,
+                        Tensor y, Tensor log_sum) override;
+  void AttentionBackward(int64_t batch, int64_t heads, int64_t position, Tensor qkv, Tensor history,
+                         Tensor y, Tensor log_sum, Tensor dy, Tensor dhistory,
+                         Tensor dqkv) override;
   void SwiGluForward(Tensor gate_up, Tensor y) override;
   void SwiGluBackward(Tensor gate_up, Tensor dy, Tensor dgate_up) override;
+  void LayerNormForward(Tensor x, Tensor weight, Tensor bias, Tensor y, Tensor mean,
+                        Tensor inverse_deviation) override;
+  void LayerNormBackward(Tensor x, Tensor weight, Tensor mean, Tensor inverse_deviation, Tensor dy,
+                         Tensor residual, Tensor dx, Tensor dweight, Tensor dbias) override;
+  void AddBias(Tensor bias, Tensor y) override;
+  void AddBiasBackward(Tensor dy, Tensor dbias) override;
+  void GeluForward(Tensor x, Tensor y) override;
+  void GeluBackward(Tensor x, Tensor dy, Tensor dx) override;
+  void CopyColumns(Tensor source, int64_t source_column, int64_t width, Tensor destination,
+                   int64_t destination_column) override;
+  void ReluForward(float floor, Tensor x, int64_t column, Tensor y) override;
+  void ReluBackward(float floor, Tensor y, int64_t column, Tensor dy, Tensor dx) override;
+  void AddPositions(int64_t batch, int64_t position, Tensor x) override;
+  void CoupledReadForward(Tensor field, Tensor qkv, Tensor coupling, Tensor damping,
+                          Tensor y) override;
+  void CoupledReadBackward(Tensor field, Tensor qkv, Tensor coupling, Tensor damping, Tensor dy,
+                           Tensor dfield, Tensor dqkv, Tensor dcoupling, Tensor ddamping) override;
+  void SigmoidGateForward(Tensor x, Tensor qkvg, Tensor y) override;
+  void SigmoidGateBackward(Tensor x, Tensor qkvg, Tensor dy, Tensor dx, Tensor dqkvg) override;
+  void CumulativeMeanForward(int64_t batch, int64_t position, Tensor x, Tensor state,
+                             Tensor mean) override;
+  void CumulativeMeanBackward(int64_t batch, int64_t position, Tensor dmean, Tensor dstate,
+                              Tensor dx) override;
+  void InterferenceForward(Tensor near, Tensor far, Tensor echo, Tensor gate, Tensor temperature,
+                           Tensor y) override;
+  void InterferenceBackward(Tensor near, Tensor far, Tensor echo, Tensor gate, Tensor temperature,
+                            Tensor dy, Tensor dnear, Tensor dfar, Tensor decho, Tensor dgate,
+                            Tensor dtemperature) override;
   void CrossEntropyForward(Tensor logits, Tensor targets, Tensor row_loss,
                            Tensor row_correct) override;
-  void CrossEntropyForwardBackward(float scale, Tensor logits, Tensor targets, Tensor row_loss,
-                                   Tensor row_correct) override;
+  void CrossEntropyForwardBackward(const LossOptions& options, float scale, Tensor logits,
+                                   Tensor targets, Tensor row_loss, Tensor row_correct) override;
+  void Dropout(uint64_t key, float rate, int64_t batch, int64_t position, Tensor x) override;
+  void Axpby(float a, Tensor x, float b, Tensor y) override;
   double SumOfSquares(Tensor x) override;
   void AdamW(const AdamWParameters& parameters, Tensor gradient, Tensor parameter, Tensor m,
              Tensor v) override;
 
  private:
-  void CrossEntropy(bool backward, float scale, Tensor logits, Tensor targets, Tensor row_loss,
-                    Tensor row_correct);
+  void CrossEntropy(bool backward, const LossOptions& options, float scale, Tensor logits,
+                    Tensor targets, Tensor row_loss, Tensor row_correct);
 
   // destination[i] += Σ over blocks, in order, of sums[block][i]; sums [blocks, width].
   void AddBlockSums(const float* sums, int64_t blocks, int64_t width, float* destination);
@@ -68,6 +112,7 @@ class CpuBackend final : public HostBackend {
   const int threads_;
   float* scratch_ = nullptr;
   int64_t scratch_floats_ = 0;
+  FftPlans fft_plans_;
 };
 
 }  // namespace wavefield

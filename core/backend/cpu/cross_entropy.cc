@@ -31,8 +31,8 @@ float Largest(const float* row, int64_t width) {
 }
 
 // Loss and hit of one row; its logits become scale · gradient when `backward`.
-void CrossEntropyRow(bool backward, float scale, int32_t target, int64_t width, float* row,
-                     float* loss, int32_t* correct) {
+void CrossEntropyRow(bool backward, const LossOptions& options, float scale, int32_t target,
+                     int64_t width, float* row, float* loss, int32_t* correct) {
   *loss = 0.0f;
   *correct = 0;
   if (target < 0) {
@@ -51,14 +51,18 @@ void CrossEntropyRow(bool backward, float scale, int32_t target, int64_t width, 
     if (backward) hn::StoreU(value, d, row + i);
     return value;
   });
-  *loss = static_cast<float>(std::log(static_cast<double>(sum)) +
-                             (static_cast<double>(largest) - target_logit));
+  const double log_shifted = std::log(static_cast<double>(sum));
+  *loss = static_cast<float>(log_shifted + (static_cast<double>(largest) - target_logit));
   if (!backward) return;
-  const float factor = scale / sum;
+  // probability · (1 + 2 · z_loss · log Σ exp) − smoothed target.
+  const auto pull = static_cast<float>(1.0 + 2.0 * options.z_loss * (log_shifted + largest));
+  const float factor = scale * pull / sum;
+  const float floor = scale * options.label_smoothing / static_cast<float>(width);
   ForEachVector(width, [&](auto d, int64_t i) HWY_ATTR {
-    hn::StoreU(hn::Mul(hn::LoadU(d, row + i), hn::Set(d, factor)), d, row + i);
+    const auto gradient = hn::MulSub(hn::LoadU(d, row + i), hn::Set(d, factor), hn::Set(d, floor));
+    hn::StoreU(gradient, d, row + i);
   });
-  row[target] -= scale;
+  row[target] -= scale * (1.0f - options.label_smoothing);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -72,21 +76,21 @@ HWY_EXPORT(CrossEntropyRow);
 
 void CpuBackend::CrossEntropyForward(Tensor logits, Tensor targets, Tensor row_loss,
                                      Tensor row_correct) {
-  CrossEntropy(false, 0.0f, logits, targets, row_loss, row_correct);
+  CrossEntropy(false, {}, 0.0f, logits, targets, row_loss, row_correct);
 }
 
-void CpuBackend::CrossEntropyForwardBackward(float scale, Tensor logits, Tensor targets,
-                                             Tensor row_loss, Tensor row_correct) {
-  CrossEntropy(true, scale, logits, targets, row_loss, row_correct);
+void CpuBackend::CrossEntropyForwardBackward(const LossOptions& options, float scale, Tensor logits,
+                                             Tensor targets, Tensor row_loss, Tensor row_correct) {
+  CrossEntropy(true, options, scale, logits, targets, row_loss, row_correct);
 }
 
-void CpuBackend::CrossEntropy(bool backward, float scale, Tensor logits, Tensor targets,
-                              Tensor row_loss, Tensor row_correct) {
+void CpuBackend::CrossEntropy(bool backward, const LossOptions& options, float scale, Tensor logits,
+                              Tensor targets, Tensor row_loss, Tensor row_correct) {
   const auto size = contract::CrossEntropy(logits, targets, row_loss, row_correct);
   ParallelRanges(threads_, size.rows, 4, [&](int, int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       HWY_DYNAMIC_DISPATCH(CrossEntropyRow)
-      (backward, scale, targets.i32()[n], size.width, logits.f32() + n * size.width,
+      (backward, options, scale, targets.i32()[n], size.width, logits.f32() + n * size.width,
        row_loss.f32() + n, row_correct.i32() + n);
     }
   });

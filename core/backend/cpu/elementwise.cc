@@ -22,6 +22,14 @@ void AddTo(const float* x, float* y, int64_t n) {
   });
 }
 
+// y = a · x + b · y.
+void CombineTo(float a, const float* x, float b, float* y, int64_t n) {
+  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
+    const auto kept = hn::Mul(hn::Set(d, b), hn::LoadU(d, y + i));
+    hn::StoreU(hn::MulAdd(hn::Set(d, a), hn::LoadU(d, x + i), kept), d, y + i);
+  });
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace wavefield
 HWY_AFTER_NAMESPACE();
@@ -30,6 +38,7 @@ HWY_AFTER_NAMESPACE();
 namespace wavefield {
 
 HWY_EXPORT(AddTo);
+HWY_EXPORT(CombineTo);
 
 void CpuBackend::Add(Tensor source, Tensor destination) {
   const int64_t n = contract::Add(source, destination);
@@ -37,6 +46,13 @@ void CpuBackend::Add(Tensor source, Tensor destination) {
   float* y = destination.f32();
   ParallelRanges(threads_, n, 1 << 14, [&](int, int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(AddTo)(x + begin, y + begin, end - begin);
+  });
+}
+
+void CpuBackend::Axpby(float a, Tensor x, float b, Tensor y) {
+  const int64_t n = contract::Axpby(x, y);
+  ParallelRanges(threads_, n, 1 << 14, [&](int, int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(CombineTo)(a, x.f32() + begin, b, y.f32() + begin, end - begin);
   });
 }
 

@@ -32,8 +32,8 @@ inline constexpr float kSmallestDecay = 1e-30f;
 // One head of one sequence.
 struct FieldHead {
   const float* q;        // of token 0; the next token is 3D further, k and v are D and 2D further
-  const float* damping;  // of token 0
-  int64_t tokens, width, heads, head_width;
+  const float* damping;  // of token 0; the next token's is damping_stride further, 0 if static
+  int64_t tokens, width, damping_stride, head_width;
   const FieldAngles* angles;
 
   int64_t stride() const { return 3 * width; }

@@ -7,6 +7,8 @@
 #include "core/backend/cpu/field_chunk.h"
 #include "core/backend/cpu/parallel.h"
 #include "core/backend/cpu/serial_gemm.h"
+#include "core/backend/field_outer_direct.h"
+#include "core/backend/wave_sums.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/backend/cpu/field_outer_backward.cc"
@@ -147,35 +149,38 @@ void PassageGradient(const FieldHead& head, const FieldDecays& decays, int64_t c
   Rotate(decays.whole, cosine, -sine, elements, dfield, dfield);
 }
 
-// Fields at the starts of all chunks but the first, fields [chunks, 2, d, d].
-// room: 4 · kFieldChunk · d.
-void RecomputeFields(const FieldHead& head, float* room, float* fields) {
+// Fields at the starts of all chunks, fields [chunks, 2, d, d]; that of the first is left alone
+// without a `state` [2, d, d]. room: 4 · kFieldChunk · d.
+void RecomputeFields(const FieldHead& head, const float* state, float* room, float* fields) {
   const int64_t d = head.head_width, stride = head.stride();
   float* k = room;
   float* v = k + kFieldChunk * d;
   float* rows = v + kFieldChunk * d;
   float* field = fields + 2 * d * d;
+  bool live = state != nullptr;  // the field may be other than 0
+  if (live) std::copy_n(state, 2 * d * d, fields);
   FieldDecays decays;
   for (int64_t start = 0; start + kFieldChunk < head.tokens; start += kFieldChunk) {
     const float* qkv = head.q + start * stride;
     CopyRows(qkv + head.width, stride, kFieldChunk, d, k, d);
     CopyRows(qkv + 2 * head.width, stride, kFieldChunk, d, v, d);
-    FillFieldDecays(head.damping + start * head.heads, head.heads, kFieldChunk, decays);
+    FillFieldDecays(head.damping + start * head.damping_stride, head.damping_stride, kFieldChunk,
+                    decays);
     FeedRows(*head.angles, decays, kFieldChunk, d, k, rows);
-    if (start > 0) {
+    if (live) {
       Rotate(decays.whole, head.angles->turn_cos[kFieldChunk], head.angles->turn_sin[kFieldChunk],
              d * d, field - 2 * d * d, field);
     }
-    SerialGemm('T', 'N', 2 * d, d, kFieldChunk, rows, 2 * d, v, d, start > 0 ? 1.0f : 0.0f, field,
-               d);
+    SerialGemm('T', 'N', 2 * d, d, kFieldChunk, rows, 2 * d, v, d, live ? 1.0f : 0.0f, field, d);
     field += 2 * d * d;
+    live = true;
   }
 }
 
-// dy: token t at dy + t · D; dq, ddamping: laid out like head.q, head.damping; room: BackwardRoom
-// floats. angle_gradients: of ω and φ, overwritten.
-void FieldBackwardHead(const FieldHead& head, const float* dy, float* room, float* dq,
-                       float* ddamping, double* angle_gradients) {
+// dy: token t at dy + t · D; dq, ddamping: laid out like head.q, head.damping, ddamping not written
+// when static; state, dstate [2, d, d] or null; room: BackwardRoom floats.
+void FieldBackwardHead(const FieldHead& head, const float* state, const float* dy, float* dstate,
+                       float* room, float* dq, float* ddamping, WaveSums* sums) {
   const int64_t d = head.head_width, stride = head.stride(), width = head.width;
   const int64_t part = kFieldChunk * d, field_floats = 2 * d * d;
   float* in[3];   // q, k, v of the chunk
@@ -191,13 +196,14 @@ void FieldBackwardHead(const FieldHead& head, const float* dy, float* room, floa
   float* scores = drows + 2 * part;
   float* dscores = scores + kFieldChunk * kFieldChunk;
   float* pair_room = dscores + kFieldChunk * kFieldChunk;
-  float* dfield = pair_room + 3 * kFieldChunk;
-  float* fields = dfield + field_floats;
-  RecomputeFields(head, room, fields);
+  float* fields = pair_room + 3 * kFieldChunk;
+  const int64_t last_chunk = (head.tokens - 1) / kFieldChunk;
+  float* dfield = dstate != nullptr ? dstate : fields + (last_chunk + 1) * field_floats;
+  RecomputeFields(head, state, room, fields);
 
   const FieldAngles& angles = *head.angles;
-  double omega = 0.0, phi = 0.0;
-  const int64_t last_chunk = (head.tokens - 1) / kFieldChunk;
+  *sums = {};
+  bool heard = dstate != nullptr;  // dfield: gradient of the field after the chunk; else it is 0
   for (int64_t chunk = last_chunk; chunk >= 0; --chunk) {
     const int64_t start = chunk * kFieldChunk;
     const int64_t count = std::min(kFieldChunk, head.tokens - start);
@@ -206,7 +212,7 @@ void FieldBackwardHead(const FieldHead& head, const float* dy, float* room, floa
     }
     CopyRows(dy + start * width, width, count, d, gradient, d);
     FieldDecays decays;
-    FillFieldDecays(head.damping + start * head.heads, head.heads, count, decays);
+    FillFieldDecays(head.damping + start * head.damping_stride, head.damping_stride, count, decays);
     WaveGradients gradients;
     std::fill_n(gradients.decay, count, 0.0);
 
@@ -217,35 +223,39 @@ void FieldBackwardHead(const FieldHead& head, const float* dy, float* room, floa
     SerialGemm('T', 'N', count, d, count, dscores, kFieldChunk, q, d, 0.0f, out[1], d);
     SerialGemm('T', 'N', count, d, count, scores, kFieldChunk, gradient, d, 0.0f, out[2], d);
 
-    if (chunk < last_chunk) {  // dfield: gradient of the field after this chunk
+    if (heard) {
       FeedRows(angles, decays, count, d, k, rows);
       SerialGemm('N', 'N', count, d, 2 * d, rows, 2 * d, dfield, d, 1.0f, out[2], d);
       SerialGemm('N', 'T', count, 2 * d, d, v, d, dfield, d, 0.0f, drows, 2 * d);
       FeedRowsGradient(angles, decays, count, d, k, drows, out[1], gradients);
     }
-    if (chunk > 0) {
+    if (chunk > 0 || state != nullptr) {
       const float* field = fields + chunk * field_floats;
-      if (chunk < last_chunk) PassageGradient(head, decays, count, field, dfield, gradients);
+      if (heard) PassageGradient(head, decays, count, field, dfield, gradients);
       ReadRows(angles, decays, count, d, q, rows);
       SerialGemm('N', 'T', count, 2 * d, d, gradient, d, field, d, 0.0f, drows, 2 * d);
       ReadRowsGradient(angles, decays, count, d, q, drows, out[0], gradients);
-      SerialGemm('T', 'N', 2 * d, d, count, rows, 2 * d, gradient, d,
-                 chunk < last_chunk ? 1.0f : 0.0f, dfield, d);
+      if (chunk > 0 || dstate != nullptr) {
+        SerialGemm('T', 'N', 2 * d, d, count, rows, 2 * d, gradient, d, heard ? 1.0f : 0.0f, dfield,
+                   d);
+        heard = true;
+      }
     }
 
     for (int64_t i = 0; i < 3; ++i) {
       CopyRows(out[i], d, count, d, dq + start * stride + i * width, stride);
     }
-    double sum = 0.0;
+    double slope = 0.0;
     for (int64_t j = count - 1; j >= 0; --j) {
-      sum += gradients.decay[j];
-      ddamping[(start + j) * head.heads] = static_cast<float>(sum);
+      slope += gradients.decay[j];
+      sums->damping += slope;
+      if (head.damping_stride > 0) {
+        ddamping[(start + j) * head.damping_stride] = static_cast<float>(slope);
+      }
     }
-    omega += gradients.omega;
-    phi += gradients.phi;
+    sums->omega += gradients.omega;
+    sums->phi += gradients.phi;
   }
-  angle_gradients[0] = omega;
-  angle_gradients[1] = phi;
 }
 
 }  // namespace HWY_NAMESPACE
@@ -266,18 +276,29 @@ int64_t BackwardRoom(int64_t d, int64_t tokens) {
 
 }  // namespace
 
-void CpuBackend::FieldOuterBackward(int64_t batch, Tensor qkv, Tensor damping, Tensor frequency,
-                                    Tensor phase, Tensor dy, Tensor dqkv, Tensor ddamping,
-                                    Tensor dfrequency, Tensor dphase) {
-  const auto size = contract::FieldOuterBackward(batch, qkv, damping, frequency, phase, dy, dqkv,
-                                                 ddamping, dfrequency, dphase);
+void CpuBackend::FieldOuterBackward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                                    Tensor frequency, Tensor phase, Tensor state, Tensor dy,
+                                    Tensor dstate, Tensor dqkv, Tensor ddamping, Tensor dfrequency,
+                                    Tensor dphase) {
+  const auto size = contract::FieldOuterBackward(way, batch, qkv, damping, frequency, phase, state,
+                                                 dy, dstate, dqkv, ddamping, dfrequency, dphase);
   const int64_t heads = size.heads, width = size.width(), tokens = size.tokens;
-  if (tokens == 0) return;
   const int64_t items = size.batch * heads, room_floats = BackwardRoom(size.head_width, tokens);
   constexpr int64_t kAngleFloats = (sizeof(FieldAngles) + sizeof(float) - 1) / sizeof(float);
-  float* room = Scratch(4 * items + threads_ * room_floats + heads * kAngleFloats);
-  auto* angle_gradients = reinterpret_cast<double*>(room);
-  float* rooms = room + 4 * items;
+  constexpr int64_t kSumFloats = sizeof(WaveSums) / sizeof(float);
+  float* room = Scratch(kSumFloats * items + threads_ * room_floats + heads * kAngleFloats);
+  auto* sums = reinterpret_cast<WaveSums*>(room);
+  float* rooms = room + kSumFloats * items;
+  if (tokens == 0 || way == Propagation::kDirect) {  // without tokens: states pass unchanged
+    ParallelRanges(threads_, items, 1, [&](int, int64_t first, int64_t last) {
+      for (int64_t item = first; item < last; ++item) {
+        sums[item] = DirectOuterBackward(size, item, qkv, damping, frequency, phase, state, dy,
+                                         dstate, dqkv, ddamping);
+      }
+    });
+    ReduceWaveSums(size, sums, ddamping, dfrequency, dphase);
+    return;
+  }
   auto* angles = reinterpret_cast<FieldAngles*>(rooms + threads_ * room_floats);
   for (int64_t h = 0; h < heads; ++h) {
     FillFieldAngles(frequency.f32()[h], phase.f32()[h], tokens, angles[h]);
@@ -287,23 +308,17 @@ void CpuBackend::FieldOuterBackward(int64_t batch, Tensor qkv, Tensor damping, T
     for (int64_t item = first; item < last; ++item) {
       const int64_t row = item / heads * tokens, h = item % heads, column = h * size.head_width;
       const int64_t at = row * 3 * width + column;
-      const FieldHead head{
-          qkv.f32() + at, damping.f32() + row * heads + h, tokens, width, heads, size.head_width,
-          angles + h};
+      const int64_t lambda = row * size.damping_stride() + h;
+      const int64_t field = item * 2 * size.head_width * size.head_width;
+      const FieldHead head{qkv.f32() + at,        damping.f32() + lambda, tokens,    width,
+                           size.damping_stride(), size.head_width,        angles + h};
       HWY_DYNAMIC_DISPATCH(FieldBackwardHead)
-      (head, dy.f32() + row * width + column, rooms + thread * room_floats, dqkv.f32() + at,
-       ddamping.f32() + row * heads + h, angle_gradients + 2 * item);
+      (head, state.empty() ? nullptr : state.f32() + field, dy.f32() + row * width + column,
+       dstate.empty() ? nullptr : dstate.f32() + field, rooms + thread * room_floats,
+       dqkv.f32() + at, ddamping.f32() + lambda, sums + item);
     }
   });
-  for (int64_t h = 0; h < heads; ++h) {
-    double omega = 0.0, phi = 0.0;
-    for (int64_t b = 0; b < size.batch; ++b) {
-      omega += angle_gradients[2 * (b * heads + h)];
-      phi += angle_gradients[2 * (b * heads + h) + 1];
-    }
-    dfrequency.f32()[h] += static_cast<float>(omega);
-    dphase.f32()[h] += static_cast<float>(phi);
-  }
+  ReduceWaveSums(size, sums, ddamping, dfrequency, dphase);
 }
 
 }  // namespace wavefield

@@ -7,6 +7,7 @@
 #include "core/backend/cpu/field_chunk.h"
 #include "core/backend/cpu/parallel.h"
 #include "core/backend/cpu/serial_gemm.h"
+#include "core/backend/field_outer_direct.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/backend/cpu/field_outer_forward.cc"
@@ -68,7 +69,7 @@ void FieldForwardHead(const FieldHead& head, float* state, float* room, float* y
   const int64_t d = head.head_width, stride = head.stride();
   FieldDecays decays;
   if (head.tokens == 1 && state != nullptr) {
-    FillFieldDecays(head.damping, head.heads, 1, decays);
+    FillFieldDecays(head.damping, head.damping_stride, 1, decays);
     FieldStep(head, decays, state, y);
     return;
   }
@@ -88,7 +89,7 @@ void FieldForwardHead(const FieldHead& head, float* state, float* room, float* y
     CopyRows(qkv, stride, count, d, q, d);
     CopyRows(qkv + head.width, stride, count, d, k, d);
     CopyRows(qkv + 2 * head.width, stride, count, d, v, d);
-    FillFieldDecays(head.damping + start * head.heads, head.heads, count, decays);
+    FillFieldDecays(head.damping + start * head.damping_stride, head.damping_stride, count, decays);
     SerialGemm('N', 'T', count, count, d, q, d, k, d, 0.0f, scores, kFieldChunk);
     WeighPairs(angles, decays, count, decay_row, scores);
     SerialGemm('N', 'N', count, d, count, scores, kFieldChunk, v, d, 0.0f, out, head.width);
@@ -121,10 +122,20 @@ int64_t ForwardRoom(int64_t d) { return kFieldChunk * (kFieldChunk + 5 * d + 1) 
 
 }  // namespace
 
-void CpuBackend::FieldOuterForward(int64_t batch, Tensor qkv, Tensor damping, Tensor frequency,
-                                   Tensor phase, Tensor state, Tensor y) {
-  const auto size = contract::FieldOuterForward(batch, qkv, damping, frequency, phase, state, y);
+void CpuBackend::FieldOuterForward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                                   Tensor frequency, Tensor phase, Tensor state, Tensor y) {
+  const auto size =
+      contract::FieldOuterForward(way, batch, qkv, damping, frequency, phase, state, y);
   const int64_t heads = size.heads, width = size.width(), tokens = size.tokens;
+  const int64_t items = size.batch * heads;
+  if (way == Propagation::kDirect) {
+    ParallelRanges(threads_, items, 1, [&](int, int64_t first, int64_t last) {
+      for (int64_t item = first; item < last; ++item) {
+        DirectOuterForward(size, item, qkv, damping, frequency, phase, state, y);
+      }
+    });
+    return;
+  }
   const int64_t room_floats = ForwardRoom(size.head_width);
   constexpr int64_t kAngleFloats = (sizeof(FieldAngles) + sizeof(float) - 1) / sizeof(float);
   float* room = Scratch(threads_ * room_floats + heads * kAngleFloats);
@@ -133,19 +144,19 @@ void CpuBackend::FieldOuterForward(int64_t batch, Tensor qkv, Tensor damping, Te
     FillFieldAngles(frequency.f32()[h], phase.f32()[h], tokens, angles[h]);
   }
   const int64_t grain = tokens == 1 ? 16 : 1;
-  ParallelRanges(threads_, size.batch * heads, grain, [&](int thread, int64_t first, int64_t last) {
+  ParallelRanges(threads_, items, grain, [&](int thread, int64_t first, int64_t last) {
     omp_set_num_threads(1);
     for (int64_t item = first; item < last; ++item) {
       const int64_t row = item / heads * tokens, h = item % heads, column = h * size.head_width;
       const FieldHead head{qkv.f32() + row * 3 * width + column,
-                           damping.f32() + row * heads + h,
+                           damping.f32() + row * size.damping_stride() + h,
                            tokens,
                            width,
-                           heads,
+                           size.damping_stride(),
                            size.head_width,
                            angles + h};
       HWY_DYNAMIC_DISPATCH(FieldForwardHead)
-      (head, state.empty() ? nullptr : state.f32() + item * size.state_elements(),
+      (head, state.empty() ? nullptr : state.f32() + item * 2 * size.head_width * size.head_width,
        room + thread * room_floats, y.f32() + row * width + column);
     }
   });

@@ -47,11 +47,19 @@ void Pad(const ReadoutLayout& layout, const float* row, float* padded) {
   }
 }
 
-// Couples one row into room.coupled; 1 / root mean square per head into room.inverse_rms.
-void CoupleRow(const ReadoutLayout& layout, const float* weights, const float* y,
+// Couples one row into room.coupled, and room.mixed if there is a q; 1 / root mean square per head
+// into room.inverse_rms. q [heads, d] or null.
+void CoupleRow(const ReadoutLayout& layout, const float* weights, const float* y, const float* q,
                const ReadoutRoom& room) {
   Pad(layout, y, room.y);
-  Mix(weights, room.y, layout.heads, layout.padded, room.coupled);
+  Mix(weights, room.y, layout.heads, layout.padded, q == nullptr ? room.coupled : room.mixed);
+  for (int64_t h = 0; h < layout.heads && q != nullptr; ++h) {
+    const int64_t from = h * layout.head_width, to = h * layout.padded;
+    ForEachVector(layout.head_width, [&](auto d, int64_t i) HWY_ATTR {
+      hn::StoreU(hn::Mul(hn::LoadU(d, q + from + i), hn::LoadU(d, room.mixed + to + i)), d,
+                 room.coupled + to + i);
+    });
+  }
   for (int64_t h = 0; h < layout.heads; ++h) {
     const float* values = room.coupled + h * layout.padded;
     const float squares = SumOver(layout.padded, [&](auto d, int64_t i) HWY_ATTR {
@@ -62,13 +70,13 @@ void CoupleRow(const ReadoutLayout& layout, const float* weights, const float* y
   }
 }
 
-// y, out [rows, heads · d]; gate: rows `gate_stride` apart.
+// y, out [rows, heads · d]; q: of the first row, or null.
 void ReadoutRows(const ReadoutLayout& layout, const float* weights, const float* head_norm,
-                 const float* y, const float* gate, int64_t rows, const ReadoutRoom& room,
-                 float* out) {
+                 const float* y, const float* q, const float* gate, int64_t rows,
+                 const ReadoutRoom& room, float* out) {
   const int64_t width = layout.width();
-  for (int64_t n = 0; n < rows; ++n, y += width, out += width, gate += layout.gate_stride) {
-    CoupleRow(layout, weights, y, room);
+  for (int64_t n = 0; n < rows; ++n, y += width, out += width, gate += layout.gate_stride()) {
+    CoupleRow(layout, weights, y, q == nullptr ? nullptr : q + n * layout.q_stride(), room);
     for (int64_t h = 0; h < layout.heads; ++h) {
       const int64_t at = h * layout.head_width;
       const float* values = room.coupled + h * layout.padded;
@@ -84,18 +92,34 @@ void ReadoutRows(const ReadoutLayout& layout, const float* weights, const float*
   }
 }
 
-// weight_sums [heads, heads] and norm_sums [heads · d] +=.
+// From the gradient of q ⊙ mixed in room.gradient that of mixed, there, and dq.
+void QueryGradient(const ReadoutLayout& layout, const float* q, const ReadoutRoom& room,
+                   float* dq) {
+  for (int64_t h = 0; h < layout.heads; ++h) {
+    const int64_t at = h * layout.head_width;
+    float* gradient = room.gradient + h * layout.padded;
+    const float* mixed = room.mixed + h * layout.padded;
+    ForEachVector(layout.head_width, [&](auto d, int64_t i) HWY_ATTR {
+      const auto value = hn::LoadU(d, gradient + i);
+      hn::StoreU(hn::Mul(value, hn::LoadU(d, mixed + i)), d, dq + at + i);
+      hn::StoreU(hn::Mul(value, hn::LoadU(d, q + at + i)), d, gradient + i);
+    });
+  }
+}
+
+// q, dq: of the first row, or null. weight_sums [heads, heads] and norm_sums [heads · d] +=.
 void ReadoutBackwardRows(const ReadoutLayout& layout, const float* weights,
                          const float* transposed_weights, const float* head_norm, const float* y,
-                         const float* gate, const float* dout, int64_t rows,
-                         const ReadoutRoom& room, float* dy, float* dgate, float* weight_sums,
-                         float* norm_sums) {
+                         const float* q, const float* gate, const float* dout, int64_t rows,
+                         const ReadoutRoom& room, float* dy, float* dq, float* dgate,
+                         float* weight_sums, float* norm_sums) {
   const FloatTag full;
   const auto lanes = static_cast<int64_t>(hn::Lanes(full));
   const int64_t width = layout.width(), heads = layout.heads, padded = layout.padded;
   std::memset(room.lane_sums, 0, heads * heads * kReadoutPad * sizeof(float));
   for (int64_t n = 0; n < rows; ++n) {
-    CoupleRow(layout, weights, y, room);
+    const int64_t q_row = n * layout.q_stride();
+    CoupleRow(layout, weights, y, q == nullptr ? nullptr : q + q_row, room);
     for (int64_t h = 0; h < heads; ++h) {
       const int64_t at = h * layout.head_width;
       const float* values = room.coupled + h * padded;
@@ -125,6 +149,7 @@ void ReadoutBackwardRows(const ReadoutLayout& layout, const float* weights,
                    d, gradient + i);
       });
     }
+    if (q != nullptr) QueryGradient(layout, q + q_row, room, dq + q_row);
     for (int64_t i = 0; i < heads; ++i) {
       for (int64_t j = 0; j < heads; ++j) {
         float* lane_sum = room.lane_sums + (i * heads + j) * kReadoutPad;
@@ -142,7 +167,7 @@ void ReadoutBackwardRows(const ReadoutLayout& layout, const float* weights,
                   layout.head_width * sizeof(float));
     }
     y += width, dout += width, dy += width;
-    gate += layout.gate_stride, dgate += layout.gate_stride;
+    gate += layout.gate_stride(), dgate += layout.gate_stride();
   }
   for (int64_t i = 0; i < heads * heads; ++i) {
     weight_sums[i] += SumOver(kReadoutPad, [&](auto d, int64_t lane) HWY_ATTR {
@@ -165,7 +190,7 @@ namespace {
 
 ReadoutLayout LayoutOf(const contract::ReadoutSizes& size) {
   return {size.heads, size.head_width,
-          (size.head_width + kReadoutPad - 1) / kReadoutPad * kReadoutPad, 4 * size.width()};
+          (size.head_width + kReadoutPad - 1) / kReadoutPad * kReadoutPad};
 }
 
 // Softmax over the rows of coupling, and its transpose.
@@ -184,9 +209,9 @@ void Softmax(const float* coupling, int64_t heads, float* weights, float* transp
 
 }  // namespace
 
-void CpuBackend::FieldReadoutForward(Tensor y, Tensor coupling, Tensor head_norm, Tensor qkvg,
-                                     Tensor out) {
-  const auto size = contract::FieldReadoutForward(y, coupling, head_norm, qkvg, out);
+void CpuBackend::FieldReadoutForward(Tensor y, Tensor qkv, Tensor coupling, Tensor head_norm,
+                                     Tensor qkvg, Tensor out) {
+  const auto size = contract::FieldReadoutForward(y, qkv, coupling, head_norm, qkvg, out);
   const ReadoutLayout layout = LayoutOf(size);
   const int64_t width = size.width(), pairs = size.heads * size.heads;
   float* weights = Scratch(2 * pairs + threads_ * ReadoutRoom::Floats(layout));
@@ -196,16 +221,17 @@ void CpuBackend::FieldReadoutForward(Tensor y, Tensor coupling, Tensor head_norm
     const ReadoutRoom room(layout, rooms + thread * ReadoutRoom::Floats(layout));
     HWY_DYNAMIC_DISPATCH(ReadoutRows)
     (layout, weights, head_norm.f32(), y.f32() + begin * width,
-     qkvg.f32() + begin * layout.gate_stride + 3 * width, end - begin, room,
+     qkv.empty() ? nullptr : qkv.f32() + begin * layout.q_stride(),
+     qkvg.f32() + begin * layout.gate_stride() + 3 * width, end - begin, room,
      out.f32() + begin * width);
   });
 }
 
-void CpuBackend::FieldReadoutBackward(Tensor y, Tensor coupling, Tensor head_norm, Tensor qkvg,
-                                      Tensor dout, Tensor dy, Tensor dqkvg, Tensor dcoupling,
-                                      Tensor dhead_norm) {
-  const auto size = contract::FieldReadoutBackward(y, coupling, head_norm, qkvg, dout, dy, dqkvg,
-                                                   dcoupling, dhead_norm);
+void CpuBackend::FieldReadoutBackward(Tensor y, Tensor qkv, Tensor coupling, Tensor head_norm,
+                                      Tensor qkvg, Tensor dout, Tensor dy, Tensor dqkv,
+                                      Tensor dqkvg, Tensor dcoupling, Tensor dhead_norm) {
+  const auto size = contract::FieldReadoutBackward(y, qkv, coupling, head_norm, qkvg, dout, dy,
+                                                   dqkv, dqkvg, dcoupling, dhead_norm);
   const ReadoutLayout layout = LayoutOf(size);
   const int64_t width = size.width(), heads = size.heads, pairs = heads * heads;
   const int64_t blocks = RowBlocks(size.rows);
@@ -222,10 +248,12 @@ void CpuBackend::FieldReadoutBackward(Tensor y, Tensor coupling, Tensor head_nor
     std::fill(norm_sums + first * width, norm_sums + last * width, 0.0f);
     for (int64_t block = first; block < last; ++block) {
       const int64_t begin = block * kRowBlock, end = std::min(begin + kRowBlock, size.rows);
-      const int64_t gate = begin * layout.gate_stride + 3 * width;
+      const int64_t gate = begin * layout.gate_stride() + 3 * width;
+      const int64_t q = begin * layout.q_stride();
       HWY_DYNAMIC_DISPATCH(ReadoutBackwardRows)
       (layout, weights, weights + pairs, head_norm.f32(), y.f32() + begin * width,
-       qkvg.f32() + gate, dout.f32() + begin * width, end - begin, room, dy.f32() + begin * width,
+       qkv.empty() ? nullptr : qkv.f32() + q, qkvg.f32() + gate, dout.f32() + begin * width,
+       end - begin, room, dy.f32() + begin * width, qkv.empty() ? nullptr : dqkv.f32() + q,
        dqkvg.f32() + gate, weight_sums + block * pairs, norm_sums + block * width);
     }
   });

@@ -44,12 +44,14 @@ void ShortConvRows(const ConvWeights& conv, const ConvSequence& sequence, int64_
 }
 
 // Tokens [begin, end) of a sequence of `tokens`, channels [first, first + count). dy, dx: row of
-// token 0, dx with the stride of x. recent [taps, count]: room for the gradients of c of the last
-// `taps` tokens. sums [taps + 1, channels] +=: gradient of the weights per tap, then of the bias.
+// token 0, dx with the stride of x. dbefore: gradient of sequence.before, written where begin = 0,
+// or null. recent [taps, count]: room for the gradients of c of the last `taps` tokens. sums
+// [taps + 1, channels] +=: gradient of the weights per tap, then of the bias.
 void ShortConvBackwardTile(const ConvWeights& conv, const ConvSequence& sequence, int64_t tokens,
                            int64_t begin, int64_t end, int64_t first, int64_t count,
-                           const float* dy, float* dx, float* recent, float* sums) {
+                           const float* dy, float* dx, float* dbefore, float* recent, float* sums) {
   const int64_t taps = conv.taps, channels = conv.channels;
+  const int64_t lowest = begin == 0 && dbefore != nullptr ? 1 - taps : begin;
   for (int64_t t = begin; t < end + taps - 1; ++t) {
     float* dc = recent + t % taps * count;
     if (t < tokens) {
@@ -75,13 +77,14 @@ void ShortConvBackwardTile(const ConvWeights& conv, const ConvSequence& sequence
       std::memset(dc, 0, count * sizeof(float));
     }
     const int64_t s = t - (taps - 1);
-    if (s < begin) continue;
+    if (s < lowest) continue;
+    const int64_t seen = std::min(taps, t + 1);  // taps that see token s from token 0 on
     ConvWindow gradients;  // that of c for the token at which tap i sees token s
-    for (int64_t i = 0; i < taps; ++i) gradients[i] = recent + (t - i) % taps * count;
-    float* out = dx + s * sequence.stride + first;
+    for (int64_t i = 0; i < seen; ++i) gradients[i] = recent + (t - i) % taps * count;
+    float* out = (s >= 0 ? dx + s * sequence.stride : dbefore + (s + taps - 1) * channels) + first;
     ForEachVector(count, [&](auto d, int64_t i) HWY_ATTR {
       auto sum = hn::Zero(d);
-      for (int64_t tap = 0; tap < taps; ++tap) {
+      for (int64_t tap = 0; tap < seen; ++tap) {
         sum = hn::MulAdd(hn::LoadU(d, conv.weight + tap * channels + first + i),
                          hn::LoadU(d, gradients[tap] + i), sum);
       }
@@ -92,11 +95,12 @@ void ShortConvBackwardTile(const ConvWeights& conv, const ConvSequence& sequence
 
 // All channels, in tiles whose rows stay in the first-level cache. recent [taps, kConvTile].
 void ShortConvBackwardRows(const ConvWeights& conv, const ConvSequence& sequence, int64_t tokens,
-                           int64_t begin, int64_t end, const float* dy, float* dx, float* recent,
-                           float* sums) {
+                           int64_t begin, int64_t end, const float* dy, float* dx, float* dbefore,
+                           float* recent, float* sums) {
   for (int64_t first = 0; first < conv.channels; first += kConvTile) {
     ShortConvBackwardTile(conv, sequence, tokens, begin, end, first,
-                          std::min(kConvTile, conv.channels - first), dy, dx, recent, sums);
+                          std::min(kConvTile, conv.channels - first), dy, dx, dbefore, recent,
+                          sums);
   }
 }
 
@@ -138,6 +142,26 @@ void ForEachBlock(int threads, const contract::ShortConvSizes& size, const Body&
                  });
 }
 
+// Adds the gradient of the state after one sequence to its last inputs' [tokens, stride] and to
+// `dbefore` [taps − 1, channels], which replaces dstate, of the same shape.
+void CarryStateGradient(const contract::ShortConvSizes& size, int64_t stride, const float* dbefore,
+                        float* dx, float* dstate) {
+  const int64_t before = size.taps - 1, channels = size.channels;
+  for (int64_t i = before - 1; i >= 0; --i) {
+    const int64_t t = size.tokens - before + i;
+    float* gradient = dstate + i * channels;
+    if (t >= 0) {
+      for (int64_t c = 0; c < channels; ++c) dx[t * stride + c] += gradient[c];
+    }
+    // What is input i before the piece was, after it, input i − tokens.
+    const float* same = i >= size.tokens ? dstate + (i - size.tokens) * channels : nullptr;
+    const float* own = dbefore + i * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      gradient[c] = own[c] + (same != nullptr ? same[c] : 0.0f);
+    }
+  }
+}
+
 }  // namespace
 
 void CpuBackend::ShortConvForward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias,
@@ -167,28 +191,37 @@ void CpuBackend::ShortConvForward(int64_t batch, Tensor qkvg, Tensor weight, Ten
 }
 
 void CpuBackend::ShortConvBackward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias,
-                                   Tensor dqkv, Tensor dqkvg, Tensor dweight, Tensor dbias) {
-  const auto size =
-      contract::ShortConvBackward(batch, qkvg, weight, bias, dqkv, dqkvg, dweight, dbias);
+                                   Tensor state, Tensor dqkv, Tensor dstate, Tensor dqkvg,
+                                   Tensor dweight, Tensor dbias) {
+  const auto size = contract::ShortConvBackward(batch, qkvg, weight, bias, state, dqkv, dstate,
+                                                dqkvg, dweight, dbias);
   const int64_t channels = size.channels, taps = size.taps, stride = qkvg.shape[1];
   const int64_t blocks = size.batch * RowBlocks(size.tokens), sum_width = (taps + 1) * channels;
-  float* room =
-      Scratch((2 * taps - 1) * channels + threads_ * taps * kConvTile + blocks * sum_width);
+  const int64_t state_floats = (taps - 1) * channels;
+  float* room = Scratch(taps * channels + (size.batch + 1) * state_floats +
+                        threads_ * taps * kConvTile + blocks * sum_width);
   const ConvWeights conv = Prepare(size, weight, bias, room);
   float* zeros = room + taps * channels;
-  float* recent = zeros + (taps - 1) * channels;
+  float* dbefore = zeros + state_floats;
+  float* recent = dbefore + size.batch * state_floats;
   float* sums = recent + threads_ * taps * kConvTile;
-  std::fill_n(zeros, (taps - 1) * channels, 0.0f);
+  std::fill_n(zeros, state_floats, 0.0f);
   ForEachBlock(
       threads_, size, [&](int64_t b, int64_t begin, int64_t end, int64_t block, int thread) {
         const int64_t row = b * size.tokens;
-        const ConvSequence sequence{qkvg.f32() + row * stride, stride, zeros};
+        const ConvSequence sequence{qkvg.f32() + row * stride, stride,
+                                    state.empty() ? zeros : state.f32() + b * state_floats};
         std::fill_n(sums + block * sum_width, sum_width, 0.0f);
         HWY_DYNAMIC_DISPATCH(ShortConvBackwardRows)
         (conv, sequence, size.tokens, begin, end, dqkv.f32() + row * channels,
-         dqkvg.f32() + row * stride, recent + thread * taps * kConvTile, sums + block * sum_width);
+         dqkvg.f32() + row * stride, dstate.empty() ? nullptr : dbefore + b * state_floats,
+         recent + thread * taps * kConvTile, sums + block * sum_width);
       });
   if (blocks == 0) return;
+  for (int64_t b = 0; b < size.batch && !dstate.empty(); ++b) {
+    CarryStateGradient(size, stride, dbefore + b * state_floats,
+                       dqkvg.f32() + b * size.tokens * stride, dstate.f32() + b * state_floats);
+  }
   AddBlockSums(sums + sum_width, blocks - 1, sum_width, sums);
   for (int64_t channel = 0; channel < channels; ++channel) {
     for (int64_t i = 0; i < taps; ++i) {

@@ -58,20 +58,24 @@ std::vector<double> SoftmaxRows(const Tensor& coupling) {
   return weights;
 }
 
-// ỹ of one row and 1 / its root mean square per head.
+// Of one row: the coupled fields, ỹ (they, or q times they) and 1 / its root mean square per head.
 struct Coupled {
-  std::vector<double> values, inverse_rms;
+  std::vector<double> mixed, values, inverse_rms;
 };
 
+// q: the row's, or null for 1.
 Coupled Couple(const contract::ReadoutSizes& size, const std::vector<double>& weights,
-               const float* y) {
-  Coupled out{std::vector<double>(size.width(), 0.0), std::vector<double>(size.heads)};
+               const float* y, const float* q) {
+  Coupled out{std::vector<double>(size.width(), 0.0), std::vector<double>(size.width()),
+              std::vector<double>(size.heads)};
   const int64_t d = size.head_width;
   for (int64_t i = 0; i < size.heads; ++i) {
     double squares = 0.0;
     for (int64_t c = 0; c < d; ++c) {
-      double& value = out.values[i * d + c];
-      for (int64_t j = 0; j < size.heads; ++j) value += weights[i * size.heads + j] * y[j * d + c];
+      double& mixed = out.mixed[i * d + c];
+      for (int64_t j = 0; j < size.heads; ++j) mixed += weights[i * size.heads + j] * y[j * d + c];
+      const double value = q == nullptr ? mixed : q[i * d + c] * mixed;
+      out.values[i * d + c] = value;
       squares += value * value;
     }
     out.inverse_rms[i] = 1.0 / std::sqrt(squares / static_cast<double>(d) + kNormEpsilon);
@@ -104,17 +108,21 @@ void ReferenceBackend::ShortConvForward(int64_t batch, Tensor qkvg, Tensor weigh
 }
 
 void ReferenceBackend::ShortConvBackward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias,
-                                         Tensor dqkv, Tensor dqkvg, Tensor dweight, Tensor dbias) {
-  const auto size =
-      contract::ShortConvBackward(batch, qkvg, weight, bias, dqkv, dqkvg, dweight, dbias);
+                                         Tensor state, Tensor dqkv, Tensor dstate, Tensor dqkvg,
+                                         Tensor dweight, Tensor dbias) {
+  const auto size = contract::ShortConvBackward(batch, qkvg, weight, bias, state, dqkv, dstate,
+                                                dqkvg, dweight, dbias);
   const int64_t taps = size.taps;
-  const Tensor no_state;
   for (int64_t ch = 0; ch < size.channels; ++ch) {
     std::vector<double> weight_sum(taps, 0.0);
     double bias_sum = 0.0;
     for (int64_t b = 0; b < size.batch; ++b) {
-      const ConvInput x(size, qkvg, no_state, b, ch);
-      std::vector<double> dx(size.tokens, 0.0);
+      const ConvInput x(size, qkvg, state, b, ch);
+      // Of the taps − 1 inputs before the piece, then of its own.
+      std::vector<double> dx(taps - 1 + size.tokens, 0.0);
+      for (int64_t i = 0; i + 1 < taps && !dstate.empty(); ++i) {
+        dx[size.tokens + i] = dstate.f32()[(b * (taps - 1) + i) * size.channels + ch];
+      }
       for (int64_t t = 0; t < size.tokens; ++t) {
         double c = bias.f32()[ch];
         for (int64_t i = 0; i < taps; ++i) c += weight.f32()[ch * taps + i] * x(t - (taps - 1) + i);
@@ -124,11 +132,14 @@ void ReferenceBackend::ShortConvBackward(int64_t batch, Tensor qkvg, Tensor weig
         for (int64_t i = 0; i < taps; ++i) {
           const int64_t s = t - (taps - 1) + i;
           weight_sum[i] += dc * x(s);
-          if (s >= 0) dx[s] += dc * weight.f32()[ch * taps + i];
+          dx[taps - 1 + s] += dc * weight.f32()[ch * taps + i];
         }
       }
       for (int64_t t = 0; t < size.tokens; ++t) {
-        dqkvg.f32()[(b * size.tokens + t) * qkvg.shape[1] + ch] = Round(dx[t]);
+        dqkvg.f32()[(b * size.tokens + t) * qkvg.shape[1] + ch] = Round(dx[taps - 1 + t]);
+      }
+      for (int64_t i = 0; i + 1 < taps && !dstate.empty(); ++i) {
+        dstate.f32()[(b * (taps - 1) + i) * size.channels + ch] = Round(dx[i]);
       }
     }
     for (int64_t i = 0; i < taps; ++i) {
@@ -143,7 +154,7 @@ void ReferenceBackend::DampingForward(Tensor pre, Tensor bias, Tensor damping) {
   for (int64_t n = 0; n < size.rows; ++n) {
     for (int64_t h = 0; h < size.width; ++h) {
       const int64_t at = n * size.width + h;
-      const double x = static_cast<double>(pre.f32()[at]) + bias.f32()[h];
+      const double x = (pre.empty() ? 0.0 : pre.f32()[at]) + bias.f32()[h];
       damping.f32()[at] = Round(x > 0.0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)));
     }
   }
@@ -151,7 +162,7 @@ void ReferenceBackend::DampingForward(Tensor pre, Tensor bias, Tensor damping) {
 
 void ReferenceBackend::DampingBackward(Tensor damping, Tensor ddamping, Tensor dpre, Tensor dbias) {
   const auto size = contract::Damping(damping, ddamping, dbias);
-  contract::Damping(ddamping, dpre, dbias);
+  contract::Damping(dpre, ddamping, dbias);
   for (int64_t h = 0; h < size.width; ++h) {
     double sum = 0.0;
     for (int64_t n = 0; n < size.rows; ++n) {
@@ -159,20 +170,21 @@ void ReferenceBackend::DampingBackward(Tensor damping, Tensor ddamping, Tensor d
       // The derivative of softplus is the sigmoid, which is 1 − e^(−softplus).
       const double slope = -std::expm1(-static_cast<double>(damping.f32()[at]));
       const double gradient = ddamping.f32()[at] * slope;
-      dpre.f32()[at] = Round(gradient);
+      if (!dpre.empty()) dpre.f32()[at] = Round(gradient);
       sum += gradient;
     }
     Accumulate(dbias.f32()[h], sum);
   }
 }
 
-void ReferenceBackend::FieldReadoutForward(Tensor y, Tensor coupling, Tensor head_norm, Tensor qkvg,
-                                           Tensor out) {
-  const auto size = contract::FieldReadoutForward(y, coupling, head_norm, qkvg, out);
+void ReferenceBackend::FieldReadoutForward(Tensor y, Tensor qkv, Tensor coupling, Tensor head_norm,
+                                           Tensor qkvg, Tensor out) {
+  const auto size = contract::FieldReadoutForward(y, qkv, coupling, head_norm, qkvg, out);
   const std::vector<double> weights = SoftmaxRows(coupling);
   const int64_t width = size.width();
   for (int64_t n = 0; n < size.rows; ++n) {
-    const Coupled row = Couple(size, weights, y.f32() + n * width);
+    const float* q = qkv.empty() ? nullptr : qkv.f32() + n * 3 * width;
+    const Coupled row = Couple(size, weights, y.f32() + n * width, q);
     const float* gate = qkvg.f32() + n * 4 * width + 3 * width;
     for (int64_t i = 0; i < width; ++i) {
       const double normed = row.values[i] * row.inverse_rms[i / size.head_width];
@@ -181,11 +193,11 @@ void ReferenceBackend::FieldReadoutForward(Tensor y, Tensor coupling, Tensor hea
   }
 }
 
-void ReferenceBackend::FieldReadoutBackward(Tensor y, Tensor coupling, Tensor head_norm,
-                                            Tensor qkvg, Tensor dout, Tensor dy, Tensor dqkvg,
-                                            Tensor dcoupling, Tensor dhead_norm) {
-  const auto size = contract::FieldReadoutBackward(y, coupling, head_norm, qkvg, dout, dy, dqkvg,
-                                                   dcoupling, dhead_norm);
+void ReferenceBackend::FieldReadoutBackward(Tensor y, Tensor qkv, Tensor coupling, Tensor head_norm,
+                                            Tensor qkvg, Tensor dout, Tensor dy, Tensor dqkv,
+                                            Tensor dqkvg, Tensor dcoupling, Tensor dhead_norm) {
+  const auto size = contract::FieldReadoutBackward(y, qkv, coupling, head_norm, qkvg, dout, dy,
+                                                   dqkv, dqkvg, dcoupling, dhead_norm);
   const std::vector<double> weights = SoftmaxRows(coupling);
   const int64_t width = size.width(), heads = size.heads, d = size.head_width;
   std::vector<double> dweights(heads * heads, 0.0), dnorm(width, 0.0), dvalues(width);
@@ -194,7 +206,8 @@ void ReferenceBackend::FieldReadoutBackward(Tensor y, Tensor coupling, Tensor he
     const float* gradient = dout.f32() + n * width;
     const float* gate = qkvg.f32() + n * 4 * width + 3 * width;
     float* dgate = dqkvg.f32() + n * 4 * width + 3 * width;
-    const Coupled row = Couple(size, weights, in);
+    const float* q = qkv.empty() ? nullptr : qkv.f32() + n * 3 * width;
+    const Coupled row = Couple(size, weights, in, q);
     for (int64_t h = 0; h < heads; ++h) {
       const double r = row.inverse_rms[h];
       double pull = 0.0;
@@ -208,6 +221,10 @@ void ReferenceBackend::FieldReadoutBackward(Tensor y, Tensor coupling, Tensor he
       for (int64_t i = h * d; i < (h + 1) * d; ++i) {
         dvalues[i] = r * (dvalues[i] - pull * row.values[i] * r);
       }
+    }
+    for (int64_t i = 0; i < width && q != nullptr; ++i) {
+      dqkv.f32()[n * 3 * width + i] = Round(dvalues[i] * row.mixed[i]);
+      dvalues[i] *= q[i];
     }
     for (int64_t j = 0; j < heads; ++j) {
       for (int64_t c = 0; c < d; ++c) {

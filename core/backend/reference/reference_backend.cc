@@ -1,11 +1,13 @@
 #include "core/backend/reference/reference_backend.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
 #include "core/backend/contract.h"
 #include "core/backend/reference/formulas.h"
+#include "core/base/rng.h"
 
 namespace wavefield {
 using reference::Accumulate;
@@ -136,8 +138,9 @@ void ReferenceBackend::CrossEntropyForward(Tensor logits, Tensor targets, Tensor
   }
 }
 
-void ReferenceBackend::CrossEntropyForwardBackward(float scale, Tensor logits, Tensor targets,
-                                                   Tensor row_loss, Tensor row_correct) {
+void ReferenceBackend::CrossEntropyForwardBackward(const LossOptions& options, float scale,
+                                                   Tensor logits, Tensor targets, Tensor row_loss,
+                                                   Tensor row_correct) {
   CrossEntropyForward(logits, targets, row_loss, row_correct);
   const int64_t width = logits.shape[1];
   for (int64_t n = 0; n < logits.shape[0]; ++n) {
@@ -146,10 +149,42 @@ void ReferenceBackend::CrossEntropyForwardBackward(float scale, Tensor logits, T
     const double largest = *std::max_element(row, row + width);
     double sum = 0.0;
     for (int64_t i = 0; i < width; ++i) sum += std::exp(row[i] - largest);
+    const double log_sum = std::log(sum) + largest;
     for (int64_t i = 0; i < width; ++i) {
       const double probability = std::exp(row[i] - largest) / sum;
-      row[i] = target < 0 ? 0.0f : Round(scale * (probability - (i == target ? 1.0 : 0.0)));
+      const double wanted = (i == target ? 1.0 - options.label_smoothing : 0.0) +
+                            options.label_smoothing / static_cast<double>(width);
+      const double of_z_loss = 2.0 * options.z_loss * log_sum * probability;
+      row[i] = target < 0 ? 0.0f : Round(scale * (probability - wanted + of_z_loss));
     }
+  }
+}
+
+void ReferenceBackend::Dropout(uint64_t key, float rate, int64_t batch, int64_t position,
+                               Tensor x) {
+  const auto size = contract::Dropout(rate, batch, position, x);
+  const int64_t width = x.shape[1];
+  const std::array<uint32_t, 2> halves = {static_cast<uint32_t>(key),
+                                          static_cast<uint32_t>(key >> 32)};
+  for (int64_t n = 0; n < batch * size.tokens; ++n) {
+    const auto b = static_cast<uint32_t>(n / size.tokens);
+    const auto token = static_cast<uint64_t>(position + n % size.tokens);
+    for (int64_t c = 0; c < width; ++c) {
+      const auto words = Philox({static_cast<uint32_t>(c / 4), static_cast<uint32_t>(token),
+                                 static_cast<uint32_t>(token >> 32), b},
+                                halves);
+      float& value = x.f32()[n * width + c];
+      const bool drop = words[static_cast<size_t>(c % 4)] < contract::DropoutThreshold(rate);
+      value = drop ? 0.0f : Round(value / (1.0 - static_cast<double>(rate)));
+    }
+  }
+}
+
+void ReferenceBackend::Axpby(float a, Tensor x, float b, Tensor y) {
+  const int64_t n = contract::Axpby(x, y);
+  for (int64_t i = 0; i < n; ++i) {
+    const double kept = static_cast<double>(b) * y.f32()[i];
+    y.f32()[i] = Round(static_cast<double>(a) * x.f32()[i] + kept);
   }
 }
 

@@ -2,12 +2,14 @@
 
 #include <charconv>
 #include <cstdio>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "core/data/dataset.h"
 #include "core/data/tokenizer/interrupt_guard.h"
@@ -61,20 +63,23 @@ absl::Status Decode(const std::filesystem::path& dataset, const std::string& tex
 }
 
 void ShowSplit(const char* name, const SplitManifest& split, const TokenStream& tokens,
-               const Tokenizer& tokenizer, int sample_tokens) {
+               const Tokenizer* tokenizer, int sample_tokens) {
   Print(absl::StrFormat("%-14s %d tokens, %d documents, %d bytes of text, %d shards\n", name,
                         split.tokens(), split.documents(), split.text_bytes(),
                         split.shards.size()));
   std::vector<int32_t> sample(static_cast<size_t>(std::min<int64_t>(sample_tokens, tokens.size())));
   if (sample.empty()) return;
   tokens.Copy(0, sample);
-  Print(absl::StrCat("--- the first ", sample.size(), " tokens:\n", tokenizer.Decode(sample),
+  Print(absl::StrCat("--- the first ", sample.size(), " tokens:\n",
+                     tokenizer != nullptr ? tokenizer->Decode(sample) : absl::StrJoin(sample, " "),
                      "\n---\n"));
 }
 
 absl::Status Show(const std::filesystem::path& directory, int sample_tokens) {
   WF_ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(directory, VerifyMode::kQuick));
-  WF_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Load(directory));
+  const auto loaded = Tokenizer::Load(directory);
+  if (!loaded.ok() && !absl::IsFailedPrecondition(loaded.status())) return loaded.status();
+  const Tokenizer* tokenizer = loaded.ok() ? loaded->get() : nullptr;
   const DatasetManifest& manifest = dataset.manifest();
   Print(absl::StrFormat("%-14s %s\n%-14s %s\n%-14s %s, vocabulary %d (asked for: %d)\n", "name",
                         manifest.name, "content hash", dataset.content_hash(), "tokenizer",
@@ -85,23 +90,30 @@ absl::Status Show(const std::filesystem::path& directory, int sample_tokens) {
                           "source", source.path, source.documents, source.text_bytes,
                           source.invalid_utf8));
   }
-  ShowSplit("train", manifest.train, dataset.train(), *tokenizer, sample_tokens);
-  ShowSplit("validation", manifest.validation, dataset.validation(), *tokenizer, sample_tokens);
+  ShowSplit("train", manifest.train, dataset.train(), tokenizer, sample_tokens);
+  ShowSplit("validation", manifest.validation, dataset.validation(), tokenizer, sample_tokens);
   return absl::OkStatus();
 }
 
 absl::Status Verify(const std::filesystem::path& directory) {
   WF_ASSIGN_OR_RETURN(const Dataset dataset, Dataset::Open(directory, VerifyMode::kFull));
-  WF_RETURN_IF_ERROR(Tokenizer::Load(directory).status());
+  const absl::Status tokenizer = Tokenizer::Load(directory).status();
+  if (!tokenizer.ok() && !absl::IsFailedPrecondition(tokenizer)) return tokenizer;
   Print(absl::StrCat("ok ", dataset.content_hash(), " ",
                      dataset.train().size() + dataset.validation().size(), " tokens\n"));
   return absl::OkStatus();
 }
 
-}  // namespace
+absl::Status Inspect(const std::filesystem::path& directory, const InspectionOptions& options) {
+  WF_ASSIGN_OR_RETURN(const nlohmann::ordered_json json, InspectDataset(directory, options));
+  Print(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  return absl::OkStatus();
+}
 
-int RunPrepare(const PrepareOptions& options, const std::filesystem::path& output,
-               bool json_progress) {
+// Makes a dataset by `make`, staged, reported and cleaned up after an interrupt.
+int RunStaged(const std::filesystem::path& output, bool json_progress,
+              const std::function<absl::StatusOr<PrepareResult>(
+                  StagingDirectory&, const std::function<void(const PrepareProgress&)>&)>& make) {
   ProgressPrinter printer(output.string(), json_progress);
   StagingDirectory staging(output);
   InterruptGuard guard([&](int signal) {
@@ -110,8 +122,7 @@ int RunPrepare(const PrepareOptions& options, const std::filesystem::path& outpu
   });
   auto result = [&]() -> absl::StatusOr<PrepareResult> {
     WF_RETURN_IF_ERROR(staging.Open());
-    return Prepare(options, staging,
-                   [&](const PrepareProgress& progress) { printer.Update(progress); });
+    return make(staging, [&](const PrepareProgress& progress) { printer.Update(progress); });
   }();
   if (!result.ok()) {
     guard.AwaitEndIfInterrupted();
@@ -120,6 +131,22 @@ int RunPrepare(const PrepareOptions& options, const std::filesystem::path& outpu
   }
   printer.Done(*result);
   return 0;
+}
+
+}  // namespace
+
+int RunPrepare(const PrepareOptions& options, const std::filesystem::path& output,
+               bool json_progress) {
+  return RunStaged(output, json_progress, [&](StagingDirectory& staging, const auto& progress) {
+    return Prepare(options, staging, progress);
+  });
+}
+
+int RunImport(const ImportOptions& options, const std::filesystem::path& output,
+              bool json_progress) {
+  return RunStaged(output, json_progress, [&](StagingDirectory& staging, const auto& progress) {
+    return Import(options, staging, progress);
+  });
 }
 
 int RunEncode(const std::filesystem::path& dataset, const std::string& text) {
@@ -132,6 +159,10 @@ int RunDecode(const std::filesystem::path& dataset, const std::string& ids) {
 
 int RunShow(const std::filesystem::path& dataset, int sample_tokens) {
   return Report(Show(dataset, sample_tokens));
+}
+
+int RunInspect(const std::filesystem::path& dataset, const InspectionOptions& options) {
+  return Report(Inspect(dataset, options));
 }
 
 int RunVerify(const std::filesystem::path& dataset) { return Report(Verify(dataset)); }

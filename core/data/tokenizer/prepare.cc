@@ -30,7 +30,7 @@ int64_t TotalBytes(std::span<const Segment> segments) {
   return total;
 }
 
-// Trains the tokenizer and writes its files.
+// Trains the tokenizer, or takes the one that is given, and writes its files.
 absl::StatusOr<std::unique_ptr<Tokenizer>> MakeTokenizer(const PrepareOptions& options,
                                                          std::string_view text,
                                                          std::span<const Segment> segments,
@@ -50,6 +50,16 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> MakeTokenizer(const PrepareOptions& o
     } else {
       messages.push_back("the text has no characters to learn from: bytes are the tokens");
     }
+  }
+  if (options.tokenizer == "sentencepiece") {
+    WF_ASSIGN_OR_RETURN(const std::string model, Tokenizer::ReadModelFile(options.model_file));
+    auto made = Tokenizer::FromForeignModel(model, std::nullopt);
+    if (!made.ok()) {
+      return absl::Status(made.status().code(),
+                          absl::StrCat(options.model_file.string(), ": ", made.status().message()));
+    }
+    tokenizer = *std::move(made);
+    WF_RETURN_IF_ERROR(WriteFileAtomically(directory / kTokenizerModelFile, model));
   }
   if (tokenizer == nullptr) tokenizer = Tokenizer::Bytes();
   WF_RETURN_IF_ERROR(
@@ -171,10 +181,9 @@ absl::StatusOr<PrepareResult> Prepare(const PrepareOptions& options, StagingDire
   const TokenizerDescription& description = tokenizer->description();
   manifest.name = options.name;
   manifest.tokenizer = {.kind = description.kind,
-                        .vocab_size = description.vocab_size(),
-                        .requested_vocab_size = options.tokenizer == "bpe"
-                                                    ? options.vocab_size
-                                                    : description.vocab_size(),
+                        .vocab_size = description.vocab_size,
+                        .requested_vocab_size = options.tokenizer == "bpe" ? options.vocab_size
+                                                                           : description.vocab_size,
                         .separator_id = description.separator_id,
                         .sha256 = Sha256Hex(description.ToJson()),
                         .model_sha256 = description.model_sha256};

@@ -17,7 +17,8 @@ namespace wavefield {
 struct PrepareOptions {
   CorpusOptions corpus;
   std::string name;
-  std::string tokenizer = "bpe";              // or "bytes"
+  std::string tokenizer = "bpe";              // or "bytes", or "sentencepiece"
+  std::filesystem::path model_file;           // of "sentencepiece"
   int64_t vocab_size = 4096;                  // of "bpe": kMinBpeVocabSize to kMaxBpeVocabSize
   std::optional<double> validation_fraction;  // 0 to 0.5; none: by the size of the text
   int threads = 1;
@@ -25,8 +26,8 @@ struct PrepareOptions {
 };
 
 struct PrepareProgress {
-  const char* stage;  // "read", "train" or "encode"
-  int64_t done;       // bytes
+  const char* stage;  // "read", "train" or "encode"; of Import() "check" or "write"
+  int64_t done;       // bytes of text; of Import() tokens
   int64_t total;
 };
 

@@ -23,6 +23,18 @@ std::string CheckName(const std::string& name) {
 
 }  // namespace
 
+void AddDatasetOptions(CLI::App& command, const DatasetFlags& flags) {
+  command
+      .add_option("--output", *flags.output, "the dataset's directory, which must not exist yet")
+      ->required();
+  command.add_option("--name", *flags.name, "the dataset's name")->required()->check(CheckName);
+  command.add_option("--shard-tokens", *flags.shard_tokens, "the most tokens in a file")
+      ->check(CLI::Range(int64_t{1} << 10, int64_t{1} << 32))
+      ->capture_default_str();
+  command.add_flag("--json-progress", *flags.json_progress,
+                   "print a JSON object per line to stdout");
+}
+
 CLI::App* AddPrepareCommand(CLI::App& app, PrepareFlags& flags) {
   PrepareOptions& options = flags.options;
   options.threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 256u));
@@ -31,12 +43,25 @@ CLI::App* AddPrepareCommand(CLI::App& app, PrepareFlags& flags) {
       ->add_option("--input", options.corpus.inputs,
                    "files of .txt and .jsonl, also .gz, and folders of them")
       ->required();
-  command->add_option("--output", flags.output, "the dataset's directory, which must not exist yet")
-      ->required();
-  command->add_option("--name", options.name, "the dataset's name")->required()->check(CheckName);
-  command->add_option("--tokenizer", options.tokenizer, "bpe or bytes")
-      ->check(CLI::IsMember({"bpe", "bytes"}))
-      ->capture_default_str();
+  AddDatasetOptions(*command, {.output = &flags.output,
+                               .name = &options.name,
+                               .shard_tokens = &options.shard_tokens,
+                               .json_progress = &flags.json_progress});
+  command
+      ->add_option_function<std::string>(
+          "--tokenizer",
+          [&options](const std::string& tokenizer) {
+            options.tokenizer = tokenizer;
+            if (tokenizer == "bpe" || tokenizer == "bytes") return;
+            if (!std::filesystem::is_regular_file(tokenizer)) {
+              throw CLI::ValidationError("--tokenizer",
+                                         "'" + tokenizer + "' is neither bpe, bytes nor a file");
+            }
+            options.tokenizer = "sentencepiece";
+            options.model_file = tokenizer;
+          },
+          "bpe (trained on the text), bytes, or the file of a SentencePiece model")
+      ->default_str("bpe");
   command
       ->add_option("--vocab-size", options.vocab_size,
                    "pieces of a bpe tokenizer; fewer where the text supports no more")
@@ -62,11 +87,6 @@ CLI::App* AddPrepareCommand(CLI::App& app, PrepareFlags& flags) {
   command->add_option("--threads", options.threads, "threads that encode")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
-  command->add_option("--shard-tokens", options.shard_tokens, "the most tokens in a file")
-      ->check(CLI::Range(int64_t{1} << 10, int64_t{1} << 32))
-      ->capture_default_str();
-  command->add_flag("--json-progress", flags.json_progress,
-                    "print a JSON object per line to stdout");
   return command;
 }
 

@@ -69,7 +69,7 @@ void ProgressPrinter::Update(const PrepareProgress& progress) {
     PrintLine({{"stage", progress.stage}, {"done", progress.done}, {"total", progress.total}});
     return;
   }
-  const std::string line = absl::StrFormat("%-6s %5.1f of %.1f MB", progress.stage,
+  const std::string line = absl::StrFormat("%-6s %5.1f of %.1f million", progress.stage,
                                            static_cast<double>(progress.done) / 1e6,
                                            static_cast<double>(progress.total) / 1e6);
   if (terminal_) {
@@ -87,10 +87,13 @@ void ProgressPrinter::Done(const PrepareResult& result) {
     std::fprintf(stderr, "note: %s\n", message.c_str());
   }
   const DatasetManifest& manifest = result.manifest;
-  const std::string line = absl::StrFormat(
-      "%s: %d training and %d validation tokens, vocabulary %d (%s), %.2f bytes per token\n",
-      output_, manifest.train.tokens(), manifest.validation.tokens(), manifest.tokenizer.vocab_size,
-      manifest.tokenizer.kind, summary["bytes_per_token"].get<double>());
+  const double bytes_per_token = summary["bytes_per_token"].get<double>();
+  const std::string line =
+      absl::StrFormat("%s: %d training and %d validation tokens, vocabulary %d (%s), %s\n", output_,
+                      manifest.train.tokens(), manifest.validation.tokens(),
+                      manifest.tokenizer.vocab_size, manifest.tokenizer.kind,
+                      bytes_per_token > 0 ? absl::StrFormat("%.2f bytes per token", bytes_per_token)
+                                          : "bytes per token not known");
   std::fputs(line.c_str(), stdout);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,7 +15,7 @@ namespace wavefield {
 // link libprotobuf: Debian's libsentencepiece carries another version of it.
 
 inline constexpr char kSeparatorPiece[] = "<|endoftext|>";
-// The pieces that every model has: unknown, separator, 256 bytes.
+// The pieces that every model of TrainSentencePiece has: unknown, separator, 256 bytes.
 inline constexpr int kReservedPieces = 258;
 
 struct SentencePieceTraining {
@@ -30,7 +31,10 @@ inline constexpr int64_t kMaxSentenceBytes = 1 << 17;
 std::string TrainSentencePiece(const SentencePieceTraining& training,
                                std::string& serialized_model);
 
-// A trained model. Immutable; thread-safe.
+// A trained model, ours or another's, made lossless: it takes the text as it is, without the
+// model's own normalisation; what a model without byte pieces does not know is spelled in bytes, by
+// 256 ids that follow its own; and where it has neither the control symbol kSeparatorPiece nor an
+// end of sentence, the last id of all is the separator. Immutable; thread-safe.
 class SentencePieceModel {
  public:
   struct Piece {
@@ -39,23 +43,33 @@ class SentencePieceModel {
     std::string bytes;  // the text that the piece stands for; a separator's is empty
   };
 
-  // Null, and `error` set, where the model cannot be read or is not of the kind that
-  // TrainSentencePiece makes.
+  // Null, and `error` set, where the model is damaged.
   static std::unique_ptr<SentencePieceModel> Parse(std::string_view serialized_model,
                                                    std::string& error);
   ~SentencePieceModel();
 
+  // One of each kind kByte for every byte, one kSeparator.
   const std::vector<Piece>& pieces() const { return pieces_; }
-  // Appends the ids of `text`. REQUIRES: valid UTF-8 without control characters and U+2581. Returns
-  // the error, or an empty text.
+  int own_pieces() const { return own_pieces_; }  // before those that were added
+  // −1: none. Tokens that others made with the model may have it; Encode() never yields it.
+  int unknown_id() const { return unknown_id_; }
+  // Whether a piece has a space after another character, so that words depend on their neighbours.
+  bool spans_words() const { return spans_words_; }
+  // Appends the ids of `text`. REQUIRES: valid UTF-8 without NUL and U+2581, and for a model of
+  // TrainSentencePiece without any control characters. Returns the error, or an empty text.
   std::string Encode(std::string_view text, std::vector<int32_t>& ids) const;
 
  private:
   struct Processor;
   SentencePieceModel();
+  void AddMissingPieces();
 
   std::unique_ptr<Processor> processor_;
   std::vector<Piece> pieces_;
+  std::array<int32_t, 256> byte_ids_{};
+  int own_pieces_ = 0;
+  int unknown_id_ = -1;
+  bool spans_words_ = false;
 };
 
 }  // namespace wavefield

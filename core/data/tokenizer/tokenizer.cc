@@ -21,18 +21,6 @@ constexpr size_t kMaxWordBytes = 1
                                  << 14;  // longer ones are cut, which bounds SentencePiece's memory
 constexpr uint64_t kMaxModelBytes = uint64_t{64} << 20;
 
-// The size of the first word: spaces and then others, for no piece has a space after another
-// character. Cut between characters where it is too long.
-size_t WordBytes(std::string_view text) {
-  const size_t spaces = std::min(text.find_first_not_of(' '), text.size());
-  size_t end = std::min(text.find(' ', spaces), text.size());
-  if (end > kMaxWordBytes) {
-    end = kMaxWordBytes;
-    while ((static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  }
-  return end;
-}
-
 }  // namespace
 
 bool IsPlain(std::string_view text, size_t& length) {
@@ -54,6 +42,26 @@ void WordCache::Insert(std::string_view word, std::span<const int32_t> ids) {
   ids_.emplace(word, std::vector<int32_t>(ids.begin(), ids.end()));
 }
 
+// As IsPlain(); but the pieces of models from elsewhere may hold control characters, such as line
+// breaks.
+bool Tokenizer::ReachesModel(std::string_view text, size_t& length) const {
+  if (IsPlain(text, length)) return true;
+  const auto first = static_cast<unsigned char>(text.front());
+  return description_.kind == "sentencepiece" && first != 0 && first < 0x80;
+}
+
+// The size of the first word: spaces and then others, unless a piece has a space after another
+// character. Cut between characters where it is too long.
+size_t Tokenizer::WordBytes(std::string_view text) const {
+  const size_t spaces = std::min(text.find_first_not_of(' '), text.size());
+  size_t end = model_->spans_words() ? text.size() : std::min(text.find(' ', spaces), text.size());
+  if (end > kMaxWordBytes) {
+    end = kMaxWordBytes;
+    while ((static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  }
+  return end;
+}
+
 Tokenizer::Tokenizer() = default;
 Tokenizer::~Tokenizer() = default;
 
@@ -63,14 +71,19 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem
   std::unique_ptr<Tokenizer> tokenizer;
   if (description.kind == "bytes") {
     tokenizer = Bytes();
+  } else if (!description.has_model()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the tokens of ", directory.string(),
+                     " came without a tokenizer: their text can be neither made nor read; import "
+                     "them with a SentencePiece model for that"));
   } else {
     const auto path = directory / kTokenizerModelFile;
-    WF_ASSIGN_OR_RETURN(const std::string model, ReadFile(path, kMaxModelBytes));
+    WF_ASSIGN_OR_RETURN(const std::string model, ReadModelFile(path));
     if (Sha256Hex(model) != description.model_sha256) {
       return absl::DataLossError(absl::StrCat(path.string(), " does not match its SHA-256 in ",
                                               kTokenizerFile, ": it changed or was replaced"));
     }
-    WF_ASSIGN_OR_RETURN(tokenizer, FromModel(model));
+    WF_ASSIGN_OR_RETURN(tokenizer, Make(model, description.kind, description.separator_id));
   }
   if (tokenizer->separator_id() != description.separator_id ||
       tokenizer->description().token_bytes != description.token_bytes) {
@@ -80,7 +93,22 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::filesystem
   return tokenizer;
 }
 
+absl::StatusOr<std::string> Tokenizer::ReadModelFile(const std::filesystem::path& path) {
+  return ReadFile(path, kMaxModelBytes);
+}
+
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromModel(const std::string& model) {
+  return Make(model, "bpe", std::nullopt);
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromForeignModel(
+    const std::string& model, std::optional<int32_t> separator_id) {
+  return Make(model, "sentencepiece", separator_id);
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Make(const std::string& model,
+                                                           const std::string& kind,
+                                                           std::optional<int32_t> separator_id) {
   std::unique_ptr<Tokenizer> tokenizer(new Tokenizer);
   std::string error;
   tokenizer->model_ = SentencePieceModel::Parse(model, error);
@@ -93,8 +121,15 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromModel(const std::strin
                                             " pieces; at most ", kMaxVocabSize, " are allowed"));
   }
   TokenizerDescription& description = tokenizer->description_;
-  description.kind = "bpe";
-  description.separator_id = -1;
+  if (separator_id &&
+      (*separator_id < 0 || static_cast<size_t>(*separator_id) >= pieces.size() ||
+       pieces[static_cast<size_t>(*separator_id)].kind == SentencePieceModel::Piece::kByte)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the separator's id is ", *separator_id, "; allowed: 0 to ", pieces.size() - 1,
+                     " of the SentencePiece model, but for those of bytes"));
+  }
+  description.kind = kind;
+  description.vocab_size = static_cast<int64_t>(pieces.size());
   description.model_sha256 = Sha256Hex(model);
   for (size_t id = 0; id < pieces.size(); ++id) {
     const auto& piece = pieces[id];
@@ -104,15 +139,16 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromModel(const std::strin
     }
     if (piece.kind == SentencePieceModel::Piece::kByte) {
       tokenizer->byte_ids_[static_cast<unsigned char>(piece.bytes[0])] = static_cast<int32_t>(id);
-    } else if (piece.kind == SentencePieceModel::Piece::kSeparator) {
+    } else if (piece.kind == SentencePieceModel::Piece::kSeparator && !separator_id) {
       description.separator_id = static_cast<int32_t>(id);
     }
     description.token_bytes.push_back(static_cast<uint8_t>(piece.bytes.size()));
     tokenizer->texts_.push_back(piece.bytes);
   }
-  if (description.separator_id < 0) {
-    return absl::DataLossError(
-        absl::StrCat("the SentencePiece model has no control symbol ", kSeparatorPiece));
+  if (separator_id) {
+    description.separator_id = *separator_id;
+    description.token_bytes[static_cast<size_t>(*separator_id)] = 0;
+    tokenizer->texts_[static_cast<size_t>(*separator_id)].clear();
   }
   return tokenizer;
 }
@@ -120,6 +156,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromModel(const std::strin
 std::unique_ptr<Tokenizer> Tokenizer::Bytes() {
   std::unique_ptr<Tokenizer> tokenizer(new Tokenizer);
   tokenizer->description_.kind = "bytes";
+  tokenizer->description_.vocab_size = 257;
   tokenizer->description_.separator_id = 256;
   tokenizer->description_.token_bytes.assign(256, 1);
   tokenizer->description_.token_bytes.push_back(0);
@@ -143,7 +180,7 @@ void Tokenizer::Encode(std::string_view text, WordCache& cache, std::vector<int3
   while (!text.empty()) {
     size_t plain = 0;
     size_t length = 0;
-    while (plain < text.size() && IsPlain(text.substr(plain), length)) plain += length;
+    while (plain < text.size() && ReachesModel(text.substr(plain), length)) plain += length;
     EncodePlain(text.substr(0, plain), cache, ids);
     text.remove_prefix(plain);
     if (text.empty()) return;

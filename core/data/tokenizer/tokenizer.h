@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,11 +33,19 @@ class WordCache {
 // of the tokens' texts add up to the size of x. Immutable; thread-safe.
 class Tokenizer {
  public:
-  // From a directory (a dataset's or a checkpoint's) with tokenizer.json and, for kind "bpe",
-  // tokenizer.model. NOT_FOUND where they are missing, DATA_LOSS where they are damaged.
+  // From a directory (a dataset's or a checkpoint's) with tokenizer.json and, where there is a
+  // model, tokenizer.model. NOT_FOUND where they are missing, DATA_LOSS where they are damaged,
+  // FAILED_PRECONDITION for kind "ids", which has no tokenizer.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::filesystem::path& directory);
-  // From a serialized SentencePiece model.
+  // From a serialized SentencePiece model that TrainBpe made.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromModel(const std::string& model);
+  // From one that was made elsewhere: kind "sentencepiece". `separator_id`: another than
+  // SentencePieceModel chooses. DATA_LOSS for a damaged model, INVALID_ARGUMENT for a separator
+  // that is not among its ids.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> FromForeignModel(
+      const std::string& model, std::optional<int32_t> separator_id);
+  // Reads the file of such a model; at most 64 MiB.
+  static absl::StatusOr<std::string> ReadModelFile(const std::filesystem::path& path);
   // One id for each byte value, and the separator 256.
   static std::unique_ptr<Tokenizer> Bytes();
   ~Tokenizer();
@@ -51,11 +60,17 @@ class Tokenizer {
   std::string Decode(std::span<const int32_t> ids) const;
 
   int32_t separator_id() const { return description_.separator_id; }
-  int64_t vocab_size() const { return description_.vocab_size(); }
+  int64_t vocab_size() const { return description_.vocab_size; }
   const TokenizerDescription& description() const { return description_; }
+  const SentencePieceModel* model() const { return model_.get(); }  // null for kind "bytes"
 
  private:
   Tokenizer();
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Make(const std::string& model,
+                                                         const std::string& kind,
+                                                         std::optional<int32_t> separator_id);
+  bool ReachesModel(std::string_view text, size_t& length) const;
+  size_t WordBytes(std::string_view text) const;
   void EncodePlain(std::string_view text, WordCache& cache, std::vector<int32_t>& ids) const;
   void EncodeBytes(std::string_view bytes, std::vector<int32_t>& ids) const;
 

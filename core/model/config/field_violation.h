@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "core/base/suggest.h"
 
 namespace wavefield {
 
@@ -28,6 +31,13 @@ class ViolationList {
     if (!(value >= low && value <= high)) {
       Add(field, fmt::format("is {}; allowed: {} to {}", value, low, high));
     }
+  }
+  void OneOf(const std::string& field, const std::string& value,
+             const std::vector<std::string>& allowed) {
+    if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return;
+    const std::string near = SuggestNearest(value, allowed);
+    Add(field, fmt::format("is '{}'; allowed: '{}'{}{}", value.substr(0, 64),
+                           fmt::join(allowed, "', '"), near.empty() ? "" : "; ", near));
   }
   std::vector<FieldViolation> Take() { return std::move(list_); }
 

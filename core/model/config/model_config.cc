@@ -2,32 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "core/base/check.h"
 #include "core/base/suggest.h"
 
 namespace wavefield {
-namespace {
-
-constexpr int64_t kMaxWidth = 65536;
-constexpr int64_t kMaxLayers = 1024;
-constexpr int64_t kMaxVocabulary = 4 << 20;
-
-// Parameters of one layer in matrices, and in vectors.
-int64_t LayerMatrixParameters(const ModelConfig& c) {
-  return 4 * c.d_model * c.d_model + c.d_model * c.d_model + 3 * c.d_model * c.d_ff +
-         c.n_heads * c.d_model;
-}
-int64_t LayerVectorParameters(const ModelConfig& c) {
-  const int64_t norms = 2 * c.d_model;
-  const int64_t conv = 3 * c.d_model * c.conv_width + 3 * c.d_model;
-  const int64_t field = 3 * c.n_heads + c.n_heads * c.n_heads + c.d_model;
-  return norms + conv + field;
-}
-
-}  // namespace
-
 nlohmann::json ToJson(const ModelConfig& c) {
   return {{"form", c.form},
           {"d_model", c.d_model},
@@ -74,52 +51,6 @@ absl::StatusOr<ModelConfig> ModelConfigFromJson(const nlohmann::json& json) {
   return c;
 }
 
-std::vector<FieldViolation> Validate(const ModelConfig& c, const std::string& prefix) {
-  ViolationList violations(prefix);
-  const auto one_of = [&](const std::string& field, const std::string& value,
-                          const std::string& supported) {
-    if (value != supported) {
-      violations.Add(field,
-                     fmt::format("is '{}'; supported: '{}'", value.substr(0, 64), supported));
-    }
-  };
-  one_of("form", c.form, "modern");
-  one_of("damping", c.damping, "selective");
-  one_of("deposit", c.deposit, "outer");
-  violations.Range<int64_t>("d_model", c.d_model, 1, kMaxWidth);
-  violations.Range<int64_t>("n_layers", c.n_layers, 1, kMaxLayers);
-  violations.Range<int64_t>("n_heads", c.n_heads, 1, std::max<int64_t>(1, c.d_model));
-  violations.Range<int64_t>("d_ff", c.d_ff, 1, 4 * kMaxWidth);
-  violations.Range<int64_t>("vocab_size", c.vocab_size, 64, kMaxVocabulary);
-  violations.Range<int64_t>("conv_width", c.conv_width, 1, 32);
-  if (c.n_heads > 0 && c.d_model % c.n_heads != 0) {
-    violations.Add("n_heads",
-                   fmt::format("is {}, which does not divide d_model {}; choose a divisor",
-                               c.n_heads, c.d_model));
-  }
-  if (c.vocab_size % 64 != 0) {
-    violations.Add("vocab_size", fmt::format("is {}; must be a multiple of 64, the next is {}",
-                                             c.vocab_size, PadVocabulary(c.vocab_size)));
-  }
-  if (!c.attention_layers.empty()) {
-    violations.Add("attention_layers", "attention layers are not supported; leave the list empty");
-  }
-  return violations.Take();
-}
-
 int64_t PadVocabulary(int64_t vocab_size) { return (vocab_size + 63) / 64 * 64; }
-
-int64_t ParameterCount(const ModelConfig& c) {
-  return c.vocab_size * c.d_model +
-         c.n_layers * (LayerMatrixParameters(c) + LayerVectorParameters(c)) + c.d_model;
-}
-
-int64_t MatrixParameterCount(const ModelConfig& c) {
-  return c.vocab_size * c.d_model + c.n_layers * LayerMatrixParameters(c);
-}
-
-double ModelFlopsPerToken(const ModelConfig& c) {
-  return 6.0 * static_cast<double>(MatrixParameterCount(c));
-}
 
 }  // namespace wavefield

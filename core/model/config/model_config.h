@@ -48,23 +48,4 @@ absl::StatusOr<ModelConfig> FindPreset(const std::string& name);
 // The smallest multiple of 64 that is at least `vocab_size`.
 int64_t PadVocabulary(int64_t vocab_size);
 
-// REQUIRES a valid configuration, all of these.
-int64_t ParameterCount(const ModelConfig& config);
-// Those in matrix products, the tied embedding once: what model FLOPs count.
-int64_t MatrixParameterCount(const ModelConfig& config);
-// Of training, forward and backward: 6 × MatrixParameterCount.
-double ModelFlopsPerToken(const ModelConfig& config);
-
-// Peak memory of one training rank, bytes.
-struct MemoryEstimate {
-  int64_t parameters = 0;
-  int64_t gradients = 0;
-  int64_t optimizer = 0;
-  int64_t activations = 0;
-  int64_t workspace = 0;  // kernels' scratch, libraries, program
-  int64_t total() const { return parameters + gradients + optimizer + activations + workspace; }
-};
-MemoryEstimate EstimateMemory(const ModelConfig& config, int64_t micro_batch_size,
-                              int64_t sequence_length, int threads);
-
 }  // namespace wavefield

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/model/config/execution.h"
 #include "core/model/config/field_violation.h"
+#include "core/model/config/model_config.h"
 
 namespace wavefield {
 
@@ -20,11 +22,24 @@ struct TrainingConfig {
   double max_minutes = 0;        // 0: bounded by steps alone
   uint64_t seed = 1;
 
-  std::string schedule = "";  // "constant" | "cosine"; "": by max_steps
+  std::string propagation = "auto";  // "recurrence" | "chunked" | "fft" | "direct"
+  std::string recompute = "none";    // "none" | "mixer" | "block"
+  int64_t sequence_chunk = 0;        // 0: the whole window
+  double dropout = 0;
+  double label_smoothing = 0;
+  double z_loss = 0;
+  double ema_decay = 0;  // 0: no moving average of the weights
+
+  std::string schedule = "";  // "constant" | "cosine" | "linear" | "wsd"; "": by max_steps
   double learning_rate = 2e-3;
   int64_t warmup_steps = -1;  // −1: min(100, max_steps / 10), 100 without max_steps
   double final_ratio = 0.1;
+  double decay_ratio = 0.2;  // of "wsd"
 
+  std::string optimizer = "adamw";  // "adamw" | "muon"
+  double muon_learning_rate = 0.02;
+  double mixer_lr_multiplier = 1;
+  double embedding_lr_multiplier = 1;
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
@@ -49,8 +64,19 @@ void FillDefaults(TrainingConfig& config, int64_t world_size);
 // Everything that is wrong, named as in JobSpec ("training.schedule.learning_rate"); empty: valid.
 std::vector<FieldViolation> Validate(const TrainingConfig& config, int64_t world_size);
 
-// From the JSON of a job's spec with every field filled in (64-bit integers may be strings).
-// INVALID_ARGUMENT names a missing or ill-typed field.
+// What this model cannot be trained with. REQUIRES: each of them is valid.
+std::vector<FieldViolation> ValidateTogether(const TrainingConfig& config,
+                                             const ModelConfig& model);
+
+// As `propagation` names it.
+std::string NameOf(Propagation way);
+
+// How passes over the model are computed. REQUIRES: valid.
+ExecutionOptions ExecutionOf(const TrainingConfig& config);
+
+// From the JSON of a job's spec with every field filled in (64-bit integers may be strings); fields
+// that specs of earlier versions do not have take their defaults. INVALID_ARGUMENT names a missing
+// or ill-typed field.
 absl::StatusOr<TrainingConfig> TrainingConfigFromSpec(const nlohmann::json& spec);
 
 }  // namespace wavefield

@@ -56,8 +56,8 @@ TEST_P(LawsTest, ALaterTokenChangesNoBitOfWhatComesBefore) {
   const Tensor qkv = Zeros({kTokens, 3 * kWidth}), y = Zeros({kTokens, kWidth});
   const auto run = [&](const Tensor& out) {
     backend_->ShortConvForward(1, qkvg, weight, bias, {}, qkv);
-    backend_->FieldOuterForward(1, qkv, damping, frequency, phase, {}, y);
-    backend_->FieldReadoutForward(y, coupling, norm, qkvg, out);
+    backend_->FieldOuterForward(Propagation::kChunked, 1, qkv, damping, frequency, phase, {}, y);
+    backend_->FieldReadoutForward(y, {}, coupling, norm, qkvg, out);
   };
   const Tensor before = Zeros({kTokens, kWidth}), after = Zeros({kTokens, kWidth});
   run(before);
@@ -90,7 +90,7 @@ TEST_P(LawsTest, PiecesOfASequenceWithCarriedStateAreTheSequence) {
   const Tensor frequency = Random({kHeads}), phase = Random({kHeads});
   const Tensor qkv = Zeros({kTokens, 3 * kWidth}), y = Zeros({kTokens, kWidth});
   backend_->ShortConvForward(1, qkvg, weight, bias, {}, qkv);
-  backend_->FieldOuterForward(1, qkv, damping, frequency, phase, {}, y);
+  backend_->FieldOuterForward(Propagation::kChunked, 1, qkv, damping, frequency, phase, {}, y);
 
   const Tensor conv_state = Zeros({1, 3, 3 * kWidth});
   const Tensor field_state = Zeros({1, kHeads, 2 * kHeadWidth, kHeadWidth});
@@ -101,8 +101,9 @@ TEST_P(LawsTest, PiecesOfASequenceWithCarriedStateAreTheSequence) {
     const int64_t end = begin + length;
     backend_->ShortConvForward(1, qkvg.Rows(begin, end), weight, bias, conv_state,
                                qkv_pieces.Rows(begin, end));
-    backend_->FieldOuterForward(1, qkv_pieces.Rows(begin, end), damping.Rows(begin, end), frequency,
-                                phase, field_state, y_pieces.Rows(begin, end));
+    backend_->FieldOuterForward(Propagation::kChunked, 1, qkv_pieces.Rows(begin, end),
+                                damping.Rows(begin, end), frequency, phase, field_state,
+                                y_pieces.Rows(begin, end));
     begin = end;
   }
   ASSERT_EQ(begin, kTokens);
@@ -115,16 +116,16 @@ TEST_P(LawsTest, SequencesOfABatchDoNotMix) {
   const Tensor qkv = Random({2 * tokens, 3 * kWidth}), damping = Random({2 * tokens, kHeads}, 0, 1);
   const Tensor frequency = Random({kHeads}), phase = Random({kHeads});
   const Tensor both = Zeros({2 * tokens, kWidth}), second = Zeros({tokens, kWidth});
-  backend_->FieldOuterForward(2, qkv, damping, frequency, phase, {}, both);
-  backend_->FieldOuterForward(1, qkv.Rows(tokens, 2 * tokens), damping.Rows(tokens, 2 * tokens),
-                              frequency, phase, {}, second);
+  backend_->FieldOuterForward(Propagation::kChunked, 2, qkv, damping, frequency, phase, {}, both);
+  backend_->FieldOuterForward(Propagation::kChunked, 1, qkv.Rows(tokens, 2 * tokens),
+                              damping.Rows(tokens, 2 * tokens), frequency, phase, {}, second);
   EXPECT_TRUE(SameBits(both.Rows(tokens, 2 * tokens), second));
 }
 
 TEST_P(LawsTest, StrongDampingForgetsWithoutOverflowOrNaN) {
   const Tensor qkv = Random({130, 3 * kWidth}), damping = Random({130, kHeads}, 50.0, 5000.0);
   const Tensor frequency = Random({kHeads}), phase = Zeros({kHeads}), y = Zeros({130, kWidth});
-  backend_->FieldOuterForward(1, qkv, damping, frequency, phase, {}, y);
+  backend_->FieldOuterForward(Propagation::kChunked, 1, qkv, damping, frequency, phase, {}, y);
   for (int64_t t = 0; t < 130; ++t) {
     for (int64_t h = 0; h < kHeads; ++h) {
       const float* q = qkv.f32() + t * 3 * kWidth + h * kHeadWidth;
@@ -140,7 +141,7 @@ TEST_P(LawsTest, StrongDampingForgetsWithoutOverflowOrNaN) {
 TEST_P(LawsTest, ATargetOfMinusOneCountsForNothing) {
   const Tensor logits = Random({2, 5}), loss = Zeros({2});
   const Tensor hit = Ints({7, 7});
-  backend_->CrossEntropyForwardBackward(1.0f, logits, Ints({-1, 2}), loss, hit);
+  backend_->CrossEntropyForwardBackward({}, 1.0f, logits, Ints({-1, 2}), loss, hit);
   EXPECT_EQ(loss.f32()[0], 0.0f);
   EXPECT_EQ(hit.i32()[0], 0);
   for (int64_t i = 0; i < 5; ++i) EXPECT_EQ(logits.f32()[i], 0.0f);
@@ -169,7 +170,7 @@ TEST_P(LawsTest, ANaNReachesTheLossWhereverItIs) {
   for (const int64_t at : {0, 7, 16, 32}) {
     const Tensor logits = Random({1, 33}), loss = Zeros({1}), hit = Ints({7});
     logits.f32()[at] = std::numeric_limits<float>::quiet_NaN();
-    backend_->CrossEntropyForwardBackward(1.0f, logits, Ints({3}), loss, hit);
+    backend_->CrossEntropyForwardBackward({}, 1.0f, logits, Ints({3}), loss, hit);
     EXPECT_TRUE(std::isnan(loss.f32()[0])) << at;
     EXPECT_TRUE(std::isnan(logits.f32()[5])) << at;
   }
@@ -211,8 +212,8 @@ TEST_P(LawsDeathTest, AMismatchAbortsWithNameAndShapes) {
                "destination is \\[4\\], required is \\[3\\]");
   EXPECT_DEATH(backend_->EmbeddingForward(Zeros({3, 2}), Ints({3}), Zeros({1, 2})),
                "ids\\[0\\] = 3, allowed is 0 to 2");
-  EXPECT_DEATH(backend_->FieldOuterForward(2, Zeros({3, 12}), Zeros({3, 1}), Zeros({1}), Zeros({1}),
-                                           {}, Zeros({3, 4})),
+  EXPECT_DEATH(backend_->FieldOuterForward(Propagation::kChunked, 2, Zeros({3, 12}), Zeros({3, 1}),
+                                           Zeros({1}), Zeros({1}), {}, Zeros({3, 4})),
                "3 rows do not divide into a batch of 2");
 }
 

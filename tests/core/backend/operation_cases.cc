@@ -1,7 +1,5 @@
 #include "tests/core/backend/operation_cases.h"
 
-#include <cmath>
-
 namespace wavefield::testing {
 namespace {
 
@@ -14,12 +12,6 @@ Operand In(Shape shape, double low = -1.0, double high = 1.0) {
 Operand Out(Shape shape) { return {shape, Role::kOutput}; }
 Operand Acc(Shape shape, double low = -1.0, double high = 1.0) {
   return {shape, Role::kAccumulated, low, high};
-}
-// A sum over `terms` terms of order one and random sign.
-Operand Sum(Shape shape, int64_t terms) {
-  Operand operand = Acc(shape);
-  operand.scale = std::sqrt(static_cast<double>(terms));
-  return operand;
 }
 Operand Index(Shape shape, int32_t low, int32_t high) {
   return {shape, Role::kInput, 0.0, 0.0, low, high};
@@ -149,98 +141,9 @@ void AddRowwise(Cases& cases) {
       cases.push_back({"CrossEntropyForwardBackward" + kind,
                        {Acc(matrix, -size, size), targets, Out(column), IndexOut(column)},
                        [](Backend& backend, const Tensors& x) {
-                         backend.CrossEntropyForwardBackward(0.25f, x[0], x[1], x[2], x[3]);
+                         backend.CrossEntropyForwardBackward({}, 0.25f, x[0], x[1], x[2], x[3]);
                        }});
     }
-  }
-}
-
-void AddMixer(Cases& cases) {
-  struct Sizes {
-    int64_t batch, tokens, heads, head_width;
-  };
-  for (const Sizes s : {Sizes{1, 1, 1, 4},
-                        {3, 1, 2, 64},
-                        {2, 2, 3, 8},
-                        {1, 63, 1, 20},
-                        {2, 64, 2, 4},
-                        {3, 65, 2, 8},
-                        {2, 130, 3, 20},
-                        {1, 130, 2, 64},
-                        {1, 200, 1, 17}}) {
-    const int64_t rows = s.batch * s.tokens, width = s.heads * s.head_width, batch = s.batch;
-    const std::string dims = Dims({s.batch, s.tokens, s.heads, s.head_width});
-    const Shape narrow{rows, width}, triple{rows, 3 * width}, quad{rows, 4 * width};
-    const Shape heads{s.heads}, per_head{rows, s.heads}, pairs{s.heads, s.heads};
-
-    for (const int64_t taps : {1, 4, 5}) {
-      const Shape weight{3 * width, taps}, bias{3 * width};
-      const std::string name = dims + "W" + std::to_string(taps);
-      cases.push_back({"ShortConvForward" + name,
-                       {In(quad, -3.0, 3.0), In(weight), In(bias), Out(triple)},
-                       [=](Backend& backend, const Tensors& x) {
-                         backend.ShortConvForward(batch, x[0], x[1], x[2], {}, x[3]);
-                       }});
-      if (taps > 1) {
-        cases.push_back(
-            {"ShortConvForward with state" + name,
-             {In(quad), In(weight), In(bias), Acc({batch, taps - 1, 3 * width}), Out(triple)},
-             [=](Backend& backend, const Tensors& x) {
-               backend.ShortConvForward(batch, x[0], x[1], x[2], x[3], x[4]);
-             }});
-      }
-      cases.push_back(
-          {"ShortConvBackward" + name,
-           {In(quad), In(weight), In(bias), In(triple), Acc(quad), Acc(weight), Acc(bias)},
-           [=](Backend& backend, const Tensors& x) {
-             backend.ShortConvBackward(batch, x[0], x[1], x[2], x[3], x[4], x[5], x[6]);
-           },
-           1e-5});
-    }
-
-    // Slow and fast waves; damping from nearly none to what underflows inside a chunk.
-    for (const double damping : {0.05, 4.0}) {
-      const std::string name = dims + "damping" + std::to_string(damping);
-      const Operand lambda = In(per_head, 1e-4, damping);
-      const Operand omega = In(heads, 0.0, 3.0), phi = In(heads, -3.0, 3.0);
-      cases.push_back({"FieldOuterForward" + name,
-                       {In(triple), lambda, omega, phi, Out(narrow)},
-                       [=](Backend& backend, const Tensors& x) {
-                         backend.FieldOuterForward(batch, x[0], x[1], x[2], x[3], {}, x[4]);
-                       },
-                       1e-5});
-      cases.push_back({"FieldOuterForward with state" + name,
-                       {In(triple), lambda, omega, phi,
-                        Acc({batch, s.heads, 2 * s.head_width, s.head_width}), Out(narrow)},
-                       [=](Backend& backend, const Tensors& x) {
-                         backend.FieldOuterForward(batch, x[0], x[1], x[2], x[3], x[4], x[5]);
-                       },
-                       1e-5});
-      // Gradients of damping, frequency and phase are small differences of long sums.
-      cases.push_back({"FieldOuterBackward" + name,
-                       {In(triple), lambda, omega, phi, In(narrow), Out(triple), Out(per_head),
-                        Sum(heads, rows), Sum(heads, rows)},
-                       [=](Backend& backend, const Tensors& x) {
-                         backend.FieldOuterBackward(batch, x[0], x[1], x[2], x[3], x[4], x[5], x[6],
-                                                    x[7], x[8]);
-                       },
-                       5e-5});
-    }
-
-    cases.push_back(
-        {"FieldReadoutForward" + dims,
-         {In(narrow), In(pairs, -2.0, 2.0), In(Shape{width}), In(quad, -3.0, 3.0), Out(narrow)},
-         [](Backend& backend, const Tensors& x) {
-           backend.FieldReadoutForward(x[0], x[1], x[2], x[3], x[4]);
-         }});
-    cases.push_back({"FieldReadoutBackward" + dims,
-                     {In(narrow), In(pairs, -2.0, 2.0), In(Shape{width}), In(quad, -3.0, 3.0),
-                      In(narrow), Out(narrow), Acc(quad), Acc(pairs), Acc(Shape{width})},
-                     [](Backend& backend, const Tensors& x) {
-                       backend.FieldReadoutBackward(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7],
-                                                    x[8]);
-                     },
-                     2e-5});
   }
 }
 
@@ -250,7 +153,11 @@ std::vector<OperationCase> AllOperationCases() {
   Cases cases;
   AddLinear(cases);
   AddRowwise(cases);
-  AddMixer(cases);
+  AddMixerCases(cases);
+  AddElementwiseCases(cases);
+  AddTrainingCases(cases);
+  AddAttentionCases(cases);
+  AddClassicCases(cases);
   return cases;
 }
 

@@ -40,4 +40,16 @@ struct OperationCase {
 // Every operation at edge shapes: one token, chunk boundaries ± 1, one head, narrow and odd widths.
 std::vector<OperationCase> AllOperationCases();
 
+// A part of them: the wave-field mixer.
+void AddMixerCases(std::vector<OperationCase>& cases);
+// A part of them: what training needs besides the model's layers.
+void AddTrainingCases(std::vector<OperationCase>& cases);
+
+// A part of them: the elementwise field.
+void AddElementwiseCases(std::vector<OperationCase>& cases);
+// A part of them: rotary positions and attention.
+void AddAttentionCases(std::vector<OperationCase>& cases);
+// A part of them: what the classic form needs besides the field.
+void AddClassicCases(std::vector<OperationCase>& cases);
+
 }  // namespace wavefield::testing

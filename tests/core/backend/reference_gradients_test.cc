@@ -52,6 +52,11 @@ class ReferenceGradients : public ::testing::Test {
     }
   }
 
+  // Part 0 or 1 of two tensors that stand behind each other in `tensor`.
+  static Tensor Part(const Tensor& tensor, const Shape (&shapes)[2], int which) {
+    float* data = tensor.f32() + (which == 0 ? 0 : shapes[0].elements());
+    return {data, DType::kFloat32, shapes[which]};
+  }
   Tensor Random(Shape shape, double low = -1.0, double high = 1.0) {
     return memory_.Uniform(shape, low, high, seed_);
   }
@@ -79,7 +84,7 @@ TEST_F(ReferenceGradients, OfTheShortConvolutionAreTheSlopes) {
   const Tensor qkv = Zeros({12, 6}), dqkv = Random({12, 6});
   const Tensor dqkvg = Zeros({12, 8}), dweight = Zeros({6, 4}), dbias = Zeros({6});
   const auto forward = [&] { backend_->ShortConvForward(2, qkvg, weight, bias, {}, qkv); };
-  backend_->ShortConvBackward(2, qkvg, weight, bias, dqkv, dqkvg, dweight, dbias);
+  backend_->ShortConvBackward(2, qkvg, weight, bias, {}, dqkv, {}, dqkvg, dweight, dbias);
   Check({qkvg, weight, bias}, {dqkvg, dweight, dbias}, qkv, dqkv, forward);
 }
 
@@ -99,10 +104,84 @@ TEST_F(ReferenceGradients, OfTheFieldAreTheSlopes) {
   const Tensor y = Zeros({rows, width}), dy = Random({rows, width});
   const Tensor dqkv = Zeros({rows, 3 * width}), ddamping = Zeros({rows, heads});
   const Tensor dfrequency = Zeros({heads}), dphase = Zeros({heads});
-  backend_->FieldOuterBackward(batch, qkv, damping, frequency, phase, dy, dqkv, ddamping,
-                               dfrequency, dphase);
-  Check({qkv, damping, frequency, phase}, {dqkv, ddamping, dfrequency, dphase}, y, dy,
-        [&] { backend_->FieldOuterForward(batch, qkv, damping, frequency, phase, {}, y); });
+  backend_->FieldOuterBackward(Propagation::kChunked, batch, qkv, damping, frequency, phase, {}, dy,
+                               {}, dqkv, ddamping, dfrequency, dphase);
+  Check({qkv, damping, frequency, phase}, {dqkv, ddamping, dfrequency, dphase}, y, dy, [&] {
+    backend_->FieldOuterForward(Propagation::kChunked, batch, qkv, damping, frequency, phase, {},
+                                y);
+  });
+}
+
+TEST_F(ReferenceGradients, OfStaticDampingAreTheSlopes) {
+  const Tensor bias = Random({5}, -4.0, 4.0), damping = Zeros({1, 5});
+  const Tensor ddamping = Random({1, 5}), dbias = Zeros({5});
+  const auto forward = [&] { backend_->DampingForward({}, bias, damping); };
+  forward();
+  backend_->DampingBackward(damping, ddamping, {}, dbias);
+  Check({bias}, {dbias}, damping, ddamping, forward);
+}
+
+// The output is what the piece gives and the state it leaves; both have weights in the loss.
+TEST_F(ReferenceGradients, OfAPieceOfTheConvolutionAreTheSlopes) {
+  for (const int64_t tokens : {1, 2, 6}) {
+    SCOPED_TRACE(std::to_string(tokens) + " tokens");
+    const int64_t batch = 2, rows = batch * tokens;
+    const Tensor qkvg = Random({rows, 8}), weight = Random({6, 4}), bias = Random({6});
+    const Tensor state = Random({batch, 3, 6});
+    const Shape shapes[] = {{rows, 6}, state.shape};
+    const Tensor output = Zeros({rows * 6 + state.elements()}), weights = Random(output.shape);
+    const auto forward = [&] {
+      backend_->Copy(state, Part(output, shapes, 1));
+      backend_->ShortConvForward(batch, qkvg, weight, bias, Part(output, shapes, 1),
+                                 Part(output, shapes, 0));
+    };
+    const Tensor dstate = memory_.Copy(Part(weights, shapes, 1));
+    const Tensor dqkvg = Zeros({rows, 8}), dweight = Zeros({6, 4}), dbias = Zeros({6});
+    backend_->ShortConvBackward(batch, qkvg, weight, bias, state, Part(weights, shapes, 0), dstate,
+                                dqkvg, dweight, dbias);
+    Check({qkvg, weight, bias, state}, {dqkvg, dweight, dbias, dstate}, output, weights, forward);
+  }
+}
+
+TEST_F(ReferenceGradients, OfAPieceOfTheFieldAreTheSlopes) {
+  const int64_t batch = 2, tokens = 5, heads = 2, d = 3, width = heads * d, rows = batch * tokens;
+  for (const bool is_static : {false, true}) {
+    SCOPED_TRACE(is_static ? "static" : "selective");
+    const Tensor qkv = Random({rows, 3 * width});
+    const Tensor damping = Random({is_static ? 1 : rows, heads}, 0.05, 0.7);
+    const Tensor frequency = Random({heads}, 0.1, 1.0), phase = Random({heads});
+    const Tensor state = Random({batch, heads, 2 * d, d});
+    const Shape shapes[] = {{rows, width}, state.shape};
+    const Tensor output = Zeros({rows * width + state.elements()}), weights = Random(output.shape);
+    const auto forward = [&] {
+      backend_->Copy(state, Part(output, shapes, 1));
+      backend_->FieldOuterForward(Propagation::kDirect, batch, qkv, damping, frequency, phase,
+                                  Part(output, shapes, 1), Part(output, shapes, 0));
+    };
+    const Tensor dstate = memory_.Copy(Part(weights, shapes, 1));
+    const Tensor dqkv = Zeros(qkv.shape), ddamping = Zeros(damping.shape);
+    const Tensor dfrequency = Zeros({heads}), dphase = Zeros({heads});
+    backend_->FieldOuterBackward(Propagation::kDirect, batch, qkv, damping, frequency, phase, state,
+                                 Part(weights, shapes, 0), dstate, dqkv, ddamping, dfrequency,
+                                 dphase);
+    Check({qkv, damping, frequency, phase, state}, {dqkv, ddamping, dfrequency, dphase, dstate},
+          output, weights, forward);
+  }
+}
+
+TEST_F(ReferenceGradients, OfTheReadoutWithAQueryAreTheSlopes) {
+  const int64_t rows = 5, heads = 3, width = 12;
+  // Away from 0, where the norm per head has a large curvature.
+  const Tensor y = Random({rows, width}, 0.5, 1.5), qkv = Random({rows, 3 * width}, 0.5, 1.5);
+  const Tensor coupling = Random({heads, heads}, -2.0, 2.0);
+  const Tensor norm = Random({width}), qkvg = Random({rows, 4 * width}, -3.0, 3.0);
+  const Tensor out = Zeros({rows, width}), dout = Random({rows, width});
+  const Tensor dy = Zeros({rows, width}), dqkv = Zeros(qkv.shape), dqkvg = Zeros(qkvg.shape);
+  const Tensor dcoupling = Zeros({heads, heads}), dnorm = Zeros({width});
+  backend_->FieldReadoutBackward(y, qkv, coupling, norm, qkvg, dout, dy, dqkv, dqkvg, dcoupling,
+                                 dnorm);
+  Check({y, qkv, coupling, norm, qkvg}, {dy, dqkv, dcoupling, dnorm, dqkvg}, out, dout,
+        [&] { backend_->FieldReadoutForward(y, qkv, coupling, norm, qkvg, out); });
 }
 
 TEST_F(ReferenceGradients, OfTheReadoutAreTheSlopes) {
@@ -113,9 +192,10 @@ TEST_F(ReferenceGradients, OfTheReadoutAreTheSlopes) {
   const Tensor out = Zeros({rows, width}), dout = Random({rows, width});
   const Tensor dy = Zeros({rows, width}), dqkvg = Zeros({rows, 4 * width});
   const Tensor dcoupling = Zeros({heads, heads}), dnorm = Zeros({width});
-  backend_->FieldReadoutBackward(y, coupling, norm, qkvg, dout, dy, dqkvg, dcoupling, dnorm);
+  backend_->FieldReadoutBackward(y, {}, coupling, norm, qkvg, dout, dy, {}, dqkvg, dcoupling,
+                                 dnorm);
   Check({y, coupling, norm, qkvg}, {dy, dcoupling, dnorm, dqkvg}, out, dout,
-        [&] { backend_->FieldReadoutForward(y, coupling, norm, qkvg, out); });
+        [&] { backend_->FieldReadoutForward(y, {}, coupling, norm, qkvg, out); });
 }
 
 TEST_F(ReferenceGradients, OfSwiGluAreTheSlopes) {
@@ -131,7 +211,7 @@ TEST_F(ReferenceGradients, OfTheCrossEntropyAreTheSlopes) {
   const int32_t chosen[] = {0, -1, 8, 3};
   std::copy_n(chosen, 4, targets.i32());
   const Tensor gradient = memory_.Copy(logits);
-  backend_->CrossEntropyForwardBackward(1.0f, gradient, targets, loss, hit);
+  backend_->CrossEntropyForwardBackward({}, 1.0f, gradient, targets, loss, hit);
   Check({logits}, {gradient}, loss, ones,
         [&] { backend_->CrossEntropyForward(logits, targets, loss, hit); });
 }

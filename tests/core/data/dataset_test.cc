@@ -19,6 +19,7 @@ DatasetManifest WriteDataset(const ScratchDirectory& scratch) {
   TokenizerDescription tokenizer;
   tokenizer.kind = "bytes";
   tokenizer.separator_id = 256;
+  tokenizer.vocab_size = 257;
   tokenizer.token_bytes.assign(257, 1);
   tokenizer.token_bytes[256] = 0;
   scratch.Write(kTokenizerFile, tokenizer.ToJson());
@@ -206,6 +207,7 @@ TEST(TokenizerDescription, RefusesWhatDoesNotFit) {
   TokenizerDescription good;
   good.kind = "bytes";
   good.separator_id = 1;
+  good.vocab_size = 3;
   good.token_bytes = {1, 0, 17};
   auto read = TokenizerDescription::FromJson(good.ToJson());
   ASSERT_TRUE(read.ok()) << read.status();
@@ -219,12 +221,28 @@ TEST(TokenizerDescription, RefusesWhatDoesNotFit) {
       {"\"separator_id\": 1", "\"separator_id\": 3"},
       {"\"version\": 1", "\"version\": 2"},
       {"\"bytes\"", "\"bpe\""},
+      {"\"bytes\"", "\"sentencepiece\""},
+      {"\"separator_id\": 1", "\"separator_id\": -1"},
+      {"\"token_bytes\"", "\"other\""},
   };
   for (const auto& [from, to] : changes) {
     std::string bad = good.ToJson();
     bad.replace(bad.find(from), std::string_view(from).size(), to);
     EXPECT_TRUE(absl::IsDataLoss(TokenizerDescription::FromJson(bad).status())) << to;
   }
+}
+
+TEST(TokenizerDescription, IdsAloneMayHaveNeitherBytesNorSeparator) {
+  TokenizerDescription ids;
+  ids.kind = "ids";
+  ids.vocab_size = 50'257;
+  auto read = TokenizerDescription::FromJson(ids.ToJson());
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->vocab_size, 50'257);
+  EXPECT_EQ(read->separator_id, kNoSeparator);
+  EXPECT_TRUE(read->token_bytes.empty());
+  ids.vocab_size = kMaxVocabSize + 1;
+  EXPECT_TRUE(absl::IsDataLoss(TokenizerDescription::FromJson(ids.ToJson()).status()));
 }
 
 }  // namespace

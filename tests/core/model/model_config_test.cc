@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/model/accounting.h"
 #include "core/model/config/training_config.h"
 
 namespace wavefield {
@@ -28,6 +29,21 @@ TEST(Presets, HaveTheDocumentedParameterCounts) {
     EXPECT_EQ(ParameterCount(*config), count) << name;
     EXPECT_TRUE(Validate(*config, "").empty()) << name;
   }
+}
+
+TEST(Presets, OfOneSizeHaveEqualParametersWithinAPerCent) {
+  int compared = 0;
+  for (const Preset& preset : Presets()) {
+    EXPECT_TRUE(Validate(preset.config, "").empty()) << preset.name;
+    const std::string size = preset.name.substr(preset.name.rfind('-'));
+    if (size == "-test") continue;
+    const auto field = FindPreset("wave-field" + size);
+    const double count = static_cast<double>(ParameterCount(*field));
+    EXPECT_NEAR(static_cast<double>(ParameterCount(preset.config)), count, 0.01 * count)
+        << preset.name;
+    ++compared;
+  }
+  EXPECT_GE(compared, 21);
 }
 
 TEST(Presets, UnknownNameSuggestsTheNearest) {
@@ -54,7 +70,7 @@ TEST(ModelConfig, EveryViolationIsReportedAtOnce) {
   config.vocab_size = 100;
   config.form = "modem";
   config.conv_width = 0;
-  config.attention_layers = {1};
+  config.attention_layers = {4};
   const auto violations = Validate(config, "model.");
   for (const char* field : {"model.n_heads", "model.vocab_size", "model.form", "model.conv_width",
                             "model.attention_layers"}) {

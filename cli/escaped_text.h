@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string>
+
+namespace wavefield {
+
+// Text on one line, safe to print: line breaks, tabs, backslashes and control characters become
+// escapes as in C. `text` is UTF-8.
+std::string EscapedText(const std::string& text);
+
+}  // namespace wavefield

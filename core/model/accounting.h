@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/model/config/model_config.h"
+#include "core/model/config/training_config.h"
+
+namespace wavefield {
+
+// REQUIRES a valid configuration, all of these.
+int64_t ParameterCount(const ModelConfig& config);
+// Those in matrix products, as often as a token meets them, the tied embedding once: what model
+// FLOPs count.
+int64_t MatrixParameterCount(const ModelConfig& config);
+// Of training, forward and backward: 6 × MatrixParameterCount.
+double ModelFlopsPerToken(const ModelConfig& config);
+
+// Peak memory of one training rank, bytes.
+struct MemoryEstimate {
+  int64_t parameters = 0;
+  int64_t gradients = 0;
+  int64_t optimizer = 0;
+  int64_t activations = 0;  // the arena of a training pass, exactly
+  int64_t workspace = 0;    // kernels' scratch, libraries, program
+  int64_t total() const { return parameters + gradients + optimizer + activations + workspace; }
+};
+
+// Runs a training pass on a backend that computes nothing and counts. Cost: milliseconds, and about
+// a second at the largest shapes that validate. REQUIRES: valid, every default filled in.
+MemoryEstimate EstimateMemory(const ModelConfig& config, const TrainingConfig& training,
+                              int threads);
+
+}  // namespace wavefield

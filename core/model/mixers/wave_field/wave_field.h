@@ -1,0 +1,23 @@
+#pragma once
+
+#include "core/model/mixers/mixer.h"
+
+namespace wavefield {
+
+// The modern form (docs/model.md): short convolution, damped waves with static or selective damping
+// and elementwise or outer deposits, coupling, norm per head, gate.
+class WaveFieldKind final : public MixerKind {
+ public:
+  std::string form() const override { return "modern"; }
+  std::vector<ParameterDescription> Parameters(const ModelConfig& config,
+                                               int64_t layer) const override;
+  StateSize State(const ModelConfig& config) const override;
+  void Validate(const ModelConfig& config, ViolationList& violations) const override;
+  std::vector<Propagation> Ways(const ModelConfig& config) const override;
+  double MixingFlops(const ModelConfig& config, int64_t tokens) const override;
+  std::unique_ptr<Layer> Make(const ModelConfig& config, const ExecutionOptions& options,
+                              const ParameterViews& parameters,
+                              const ParameterViews& gradients) const override;
+};
+
+}  // namespace wavefield

@@ -1,0 +1,189 @@
+#include "core/optim/optimizer.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <string>
+
+#include "core/optim/schedule.h"
+
+namespace wavefield {
+namespace {
+
+Tensor AllocateFlat(Backend& backend, int64_t elements) {
+  return {
+      backend.Allocate(static_cast<size_t>(elements) * sizeof(float)), DType::kFloat32, {elements}};
+}
+
+Tensor ZeroState(Backend& backend, int64_t elements) {
+  const Tensor state = AllocateFlat(backend, elements);
+  backend.Fill(state, 0);
+  return state;
+}
+
+// i of "layers.{i}.…", else −1.
+int64_t LayerOf(const std::string& name) {
+  const std::string prefix = "layers.";
+  int64_t layer = -1;
+  if (name.starts_with(prefix)) {
+    std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
+  }
+  return layer;
+}
+
+// How many matrices of equal size lie stacked in a parameter.
+int64_t StackedMatrices(const std::string& name) {
+  if (name.ends_with(".qkvg.weight")) return 4;
+  if (name.ends_with(".qkv.weight")) return 3;
+  return 1;
+}
+
+double Multiplier(ParameterGroup group, const TrainingConfig& config) {
+  switch (group) {
+    case ParameterGroup::kKernel:
+      return config.mixer_lr_multiplier;
+    case ParameterGroup::kEmbedding:
+      return config.embedding_lr_multiplier;
+    case ParameterGroup::kMatrix:
+    case ParameterGroup::kVector:
+      return 1;
+  }
+  return 1;
+}
+
+}  // namespace
+
+std::vector<Optimizer::Range> Optimizer::Ranges(const ParameterLayout& layout,
+                                                const TrainingConfig& config) {
+  std::vector<Range> ranges;
+  for (const ParameterInfo& info : layout.parameters()) {
+    Range range{.begin = info.offset,
+                .end = info.offset + info.shape.elements(),
+                .layer = LayerOf(info.name),
+                .decays = info.decays,
+                .multiplier = Multiplier(info.group, config),
+                .muon_width = 0};
+    if (config.optimizer == "muon" && info.group == ParameterGroup::kMatrix) {
+      range.muon_width = info.shape[1];
+      const int64_t size = info.shape.elements() / StackedMatrices(info.name);
+      for (; range.begin < info.offset + info.shape.elements(); range.begin += size) {
+        range.end = range.begin + size;
+        ranges.push_back(range);
+      }
+      continue;
+    }
+    Range* last = ranges.empty() ? nullptr : &ranges.back();
+    if (last && last->muon_width == 0 && last->layer == range.layer &&
+        last->decays == range.decays && last->multiplier == range.multiplier) {
+      last->end = range.end;
+    } else {
+      ranges.push_back(range);
+    }
+  }
+  return ranges;
+}
+
+Optimizer::Optimizer(Backend& backend, const ParameterLayout& layout, const TrainingConfig& config)
+    : backend_(backend),
+      config_(config),
+      ranges_(Ranges(layout, config)),
+      m_(ZeroState(backend, layout.elements())),
+      v_(ZeroState(backend, layout.elements())) {
+  if (config.ema_decay > 0) average_ = ZeroState(backend, layout.elements());
+  int64_t elements = 0, side = 0;
+  for (const Range& range : ranges_) {
+    if (range.muon_width == 0) continue;
+    elements = std::max(elements, range.end - range.begin);
+    side = std::max(side, std::min(range.muon_width, (range.end - range.begin) / range.muon_width));
+  }
+  for (size_t first = 0, i = 0; i < ranges_.size(); ++i) {
+    if (ranges_[i].layer != ranges_[first].layer) first = i;
+    largest_layer_ = std::max(largest_layer_, ranges_[i].end - ranges_[first].begin);
+  }
+  if (elements > 0) muon_ = std::make_unique<Muon>(backend, elements, side);
+}
+
+Optimizer::~Optimizer() {
+  for (const Tensor& tensor : {m_, v_, average_, before_}) backend_.Free(tensor.data);
+}
+
+void Optimizer::BeginAverage(Tensor parameters) {
+  if (!average_.empty()) backend_.Copy(parameters, average_);
+}
+
+double Optimizer::Step(int64_t step, Tensor gradients, Tensor parameters,
+                       std::vector<LayerUpdate>* updates) {
+  if (updates) updates->clear();
+  const double norm = std::sqrt(backend_.SumOfSquares(gradients));
+  if (!std::isfinite(norm)) return norm;
+  const bool clips = config_.clip_grad_norm > 0 && norm > config_.clip_grad_norm;
+  const float scale = clips ? static_cast<float>(config_.clip_grad_norm / norm) : 1.0f;
+
+  for (size_t first = 0; first < ranges_.size();) {
+    size_t last = first + 1;
+    while (last < ranges_.size() && ranges_[last].layer == ranges_[first].layer) ++last;
+    const auto apply = [&] {
+      for (size_t i = first; i < last; ++i) Apply(ranges_[i], step, scale, gradients, parameters);
+    };
+    if (updates && ranges_[first].layer >= 0) {
+      const int64_t begin = ranges_[first].begin, end = ranges_[last - 1].end;
+      updates->push_back(Measure(gradients.Rows(begin, end), parameters.Rows(begin, end), apply));
+    } else {
+      apply();
+    }
+    first = last;
+  }
+  Average(step, parameters);
+  return norm;
+}
+
+LayerUpdate Optimizer::Measure(Tensor gradients, Tensor parameters,
+                               absl::FunctionRef<void()> apply) {
+  const int64_t elements = parameters.elements();
+  if (before_.empty()) before_ = AllocateFlat(backend_, largest_layer_);
+  const Tensor before = before_.Rows(0, elements);
+  backend_.Copy(parameters, before);
+  const double size = std::sqrt(backend_.SumOfSquares(before));
+  apply();
+  backend_.Axpby(1, parameters, -1, before);
+  const double change = std::sqrt(backend_.SumOfSquares(before));
+  const double squares = backend_.SumOfSquares(gradients);
+  return {.update_ratio = size > 0 ? change / size : 0,
+          .gradient_rms = std::sqrt(squares / static_cast<double>(elements))};
+}
+
+void Optimizer::Apply(const Range& range, int64_t step, float gradient_scale, Tensor gradients,
+                      Tensor parameters) {
+  const auto of = [&](Tensor flat) { return flat.Rows(range.begin, range.end); };
+  const double factor = ScheduleFactor(config_, step) * range.multiplier;
+  const auto weight_decay = range.decays ? static_cast<float>(config_.weight_decay) : 0.0f;
+  if (range.muon_width > 0) {
+    const Shape shape{(range.end - range.begin) / range.muon_width, range.muon_width};
+    const auto matrix = [&](Tensor flat) { return of(flat).Reshape(shape); };
+    muon_->Step({.learning_rate = static_cast<float>(config_.muon_learning_rate * factor),
+                 .weight_decay = weight_decay,
+                 .gradient_scale = gradient_scale},
+                matrix(gradients), matrix(parameters), matrix(m_));
+    return;
+  }
+  const auto t = static_cast<double>(step);
+  backend_.AdamW({.learning_rate = static_cast<float>(config_.learning_rate * factor),
+                  .beta1 = static_cast<float>(config_.beta1),
+                  .beta2 = static_cast<float>(config_.beta2),
+                  .epsilon = static_cast<float>(config_.epsilon),
+                  .weight_decay = weight_decay,
+                  .bias_correction1 = static_cast<float>(1.0 - std::pow(config_.beta1, t)),
+                  .bias_correction2 = static_cast<float>(1.0 - std::pow(config_.beta2, t)),
+                  .gradient_scale = gradient_scale},
+                 of(gradients), of(parameters), of(m_), of(v_));
+}
+
+// The average follows faster at first: it is to forget the initial weights.
+void Optimizer::Average(int64_t step, Tensor parameters) {
+  if (average_.empty()) return;
+  const auto t = static_cast<double>(step);
+  const double decay = std::min(config_.ema_decay, (1.0 + t) / (10.0 + t));
+  backend_.Axpby(static_cast<float>(1.0 - decay), parameters, static_cast<float>(decay), average_);
+}
+
+}  // namespace wavefield
