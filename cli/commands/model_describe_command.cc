@@ -24,7 +24,7 @@ struct Flags {
 };
 
 // What memory depends on beside the model.
-absl::StatusOr<TrainingConfig> ResolveTraining(const v1::JobSpec& spec) {
+absl::StatusOr<TrainingConfig> ResolveTraining(const v1::JobSpec& spec, const ModelConfig& config) {
   TrainingConfig training;
   const v1::TrainingSpec& given = spec.training();
   const int64_t world_size = spec.resources().has_world_size() ? spec.resources().world_size() : 1;
@@ -41,11 +41,14 @@ absl::StatusOr<TrainingConfig> ResolveTraining(const v1::JobSpec& spec) {
   }
   training.max_steps = 1;  // of no consequence to memory
   FillDefaults(training, world_size);
+  if (given.has_propagation()) training.propagation = given.propagation();
   if (given.has_recompute()) training.recompute = given.recompute();
   if (given.has_sequence_chunk()) training.sequence_chunk = given.sequence_chunk();
   if (given.has_dropout()) training.dropout = given.dropout();
   if (given.has_ema_decay()) training.ema_decay = given.ema_decay();
-  for (const FieldViolation& violation : Validate(training, world_size)) {
+  std::vector<FieldViolation> violations = Validate(training, world_size);
+  if (violations.empty()) violations = ValidateTogether(training, config);
+  for (const FieldViolation& violation : violations) {
     return absl::InvalidArgumentError(fmt::format("{} {}", violation.field, violation.description));
   }
   return training;
@@ -78,28 +81,38 @@ std::string SummaryJson(const ModelConfig& config, const TrainingConfig& batch,
   return summary.dump(2) + "\n";
 }
 
+std::string FormText(const ModelConfig& config) {
+  std::string text = config.form;
+  if (config.form == "modern") {
+    text += fmt::format(", {} damping, {} deposit", config.damping, config.deposit);
+  }
+  if (!config.attention_layers.empty()) {
+    text += fmt::format(", attention in layers {}", fmt::join(config.attention_layers, ", "));
+  }
+  return text;
+}
+
 std::string SummaryText(const ModelConfig& config, const TrainingConfig& batch,
                         const MemoryEstimate& memory) {
   const auto bytes = [](int64_t value) { return FormatBytes(static_cast<double>(value)); };
-  std::string text = FormatFields(
-      {{"form",
-        fmt::format("{}, {} damping, {} deposit", config.form, config.damping, config.deposit)},
-       {"width",
-        fmt::format("{}: {} heads of {}", config.d_model, config.n_heads, config.head_dim())},
-       {"layers", FormatInteger(config.n_layers)},
-       {"feed-forward", FormatInteger(config.d_ff)},
-       {"vocabulary", FormatInteger(config.vocab_size)},
-       {"parameters", FormatInteger(ParameterCount(config))},
-       {"  in matrices", FormatInteger(MatrixParameterCount(config))},
-       {"training FLOPs/token", FormatCompact(ModelFlopsPerToken(config))},
-       {"memory per rank",
-        fmt::format("{} (estimate, {} windows of {} tokens)", bytes(memory.total()),
-                    batch.micro_batch_size, FormatInteger(batch.sequence_length))},
-       {"  parameters", bytes(memory.parameters)},
-       {"  gradients", bytes(memory.gradients)},
-       {"  optimizer", bytes(memory.optimizer)},
-       {"  activations", bytes(memory.activations)},
-       {"  workspace", bytes(memory.workspace)}});
+  std::string text =
+      FormatFields({{"form", FormText(config)},
+                    {"width", fmt::format("{}: {} heads of {}", config.d_model, config.n_heads,
+                                          config.head_dim())},
+                    {"layers", FormatInteger(config.n_layers)},
+                    {"feed-forward", FormatInteger(config.d_ff)},
+                    {"vocabulary", FormatInteger(config.vocab_size)},
+                    {"parameters", FormatInteger(ParameterCount(config))},
+                    {"  in matrices", FormatInteger(MatrixParameterCount(config))},
+                    {"training FLOPs/token", FormatCompact(ModelFlopsPerToken(config))},
+                    {"memory per rank",
+                     fmt::format("{} (estimate, {} windows of {} tokens)", bytes(memory.total()),
+                                 batch.micro_batch_size, FormatInteger(batch.sequence_length))},
+                    {"  parameters", bytes(memory.parameters)},
+                    {"  gradients", bytes(memory.gradients)},
+                    {"  optimizer", bytes(memory.optimizer)},
+                    {"  activations", bytes(memory.activations)},
+                    {"  workspace", bytes(memory.workspace)}});
   Table table({{"TENSOR"}, {"SHAPE"}, {"TIMES", Align::kRight}, {"PARAMETERS", Align::kRight}});
   for (const TensorGroup& group : ListTensors(config)) {
     table.AddRow({group.name, ShapeText(group), FormatInteger(group.count),
@@ -116,7 +129,7 @@ absl::StatusOr<int> Run(const Flags& flags) {
         "model.d_model=…");
   }
   WF_ASSIGN_OR_RETURN(const ModelConfig config, ResolveModel(spec.model(), flags.vocab_size));
-  WF_ASSIGN_OR_RETURN(const TrainingConfig batch, ResolveTraining(spec));
+  WF_ASSIGN_OR_RETURN(const TrainingConfig batch, ResolveTraining(spec, config));
   const MemoryEstimate memory = EstimateMemory(config, batch, flags.threads);
   std::printf("%s",
               (flags.json ? SummaryJson(config, batch, memory) : SummaryText(config, batch, memory))

@@ -162,6 +162,9 @@ class Admission {
     }
     if (wrong.empty()) {
       model_ = config;
+      for (const FieldViolation& violation : ValidateDevice(config, spec_.resources().device())) {
+        violations_.push_back(violation);
+      }
       SetModel(config, model);
       record_.mutable_job()->set_parameter_count(ParameterCount(config));
     }

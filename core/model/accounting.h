@@ -20,13 +20,14 @@ struct MemoryEstimate {
   int64_t parameters = 0;
   int64_t gradients = 0;
   int64_t optimizer = 0;
-  int64_t activations = 0;  // the arena of a training pass, exactly
+  int64_t activations = 0;  // the arena of a training pass, at most 1e18
   int64_t workspace = 0;    // kernels' scratch, libraries, program
   int64_t total() const { return parameters + gradients + optimizer + activations + workspace; }
 };
 
-// Runs a training pass on a backend that computes nothing and counts. Cost: milliseconds, and about
-// a second at the largest shapes that validate. REQUIRES: valid, every default filled in.
+// Runs a training pass on a backend that computes nothing and counts. Cost: milliseconds; long
+// windows, many pieces and large batches are extended from small ones. REQUIRES: valid, every
+// default filled in.
 MemoryEstimate EstimateMemory(const ModelConfig& config, const TrainingConfig& training,
                               int threads);
 

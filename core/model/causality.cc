@@ -29,6 +29,7 @@ void Compare(const std::vector<float>& a, const std::vector<float>& b, int64_t e
 std::vector<float> GenerationLogits(Model& model, std::span<const int32_t> ids) {
   SequenceState state(model.backend(), model.config());
   std::vector<float> all;
+  all.reserve(ids.size() * static_cast<size_t>(model.config().vocab_size));
   for (size_t t = 0; t < ids.size(); ++t) {
     const std::vector<float> logits = model.Continue(state, ids.subspan(t, 1));
     all.insert(all.end(), logits.begin(), logits.end());
@@ -43,9 +44,9 @@ double LargestSize(const std::vector<float>& logits) {
   return largest;
 }
 
-// Which tokens to change: the second, the last, the middle, then others by chance.
+// Which tokens to change: the middle, the last, the second, then others by chance.
 std::vector<int64_t> Places(int64_t tokens, int64_t count, const RandomStream& random) {
-  std::vector<int64_t> places = {1, tokens - 1, tokens / 2};
+  std::vector<int64_t> places = {tokens / 2, tokens - 1, 1};
   for (int64_t i = 0; static_cast<int64_t>(places.size()) < count; ++i) {
     places.push_back(1 + static_cast<int64_t>(random.Below(static_cast<uint64_t>(i),
                                                            static_cast<uint64_t>(tokens - 1))));

@@ -38,7 +38,7 @@ struct CausalityAuditOptions {
   uint64_t seed = 1;
 };
 
-// windows: token ids, each at least 2. Holds T·V logits twice.
+// windows: token ids, each at least 2. Holds the T·V logits of a window four times.
 CausalityAudit AuditCausality(Model& model, std::span<const std::vector<int32_t>> windows,
                               const CausalityAuditOptions& options);
 

@@ -11,18 +11,43 @@ namespace {
 constexpr int64_t kFloat = 4;
 constexpr int64_t kFieldChunk = 64;                       // tokens between stored field states
 constexpr int64_t kMatMulRateMatrices = 3 * 2048 * 2048;  // elements, freed before training
-constexpr int64_t kProgram = 96 << 20;                    // bytes: code, libraries, packing buffers
+constexpr int64_t kProgram = 64 << 20;                    // bytes: code, libraries, packing buffers
+
+// What decides how large the arena of a pass is: windows in whole pieces.
+struct PassShape {
+  int64_t batch, piece, pieces;
+};
 
 // Bytes of the arena of one pass.
-int64_t PlanActivations(const ModelConfig& config, const ExecutionOptions& options, int64_t batch,
-                        int64_t tokens) {
+double Plan(const ModelConfig& config, const ExecutionOptions& options, const PassShape& shape) {
   PlanningBackend backend;
-  Model model(backend, config, options);
-  const std::vector<int32_t> ids(static_cast<size_t>(batch * tokens), 0);
+  ExecutionOptions in_pieces = options;
+  in_pieces.sequence_chunk = shape.piece;
+  Model model(backend, config, in_pieces);
+  const std::vector<int32_t> ids(static_cast<size_t>(shape.batch * shape.piece * shape.pieces), 0);
   model.ZeroGradients();
-  model.Forward(batch, ids);
+  model.Forward(shape.batch, ids);
   model.Backward(ids, 1);
-  return static_cast<int64_t>(model.arena().peak_bytes());
+  return static_cast<double>(model.arena().peak_bytes());
+}
+
+// The same for shapes of any size, in bounded time: what one more window, piece or token of a long
+// piece takes does not depend on how many there are.
+double PlanAny(const ModelConfig& config, const ExecutionOptions& options, const PassShape& shape) {
+  const auto extend = [&](int64_t PassShape::*size, int64_t small, int64_t large) {
+    PassShape a = shape, b = shape;
+    a.*size = small;
+    b.*size = large;
+    const double first = PlanAny(config, options, a), second = PlanAny(config, options, b);
+    const auto steps =
+        static_cast<double>(shape.*size - small) / static_cast<double>(large - small);
+    return first + steps * (second - first);
+  };
+  constexpr int64_t kLongPiece = 1 << 16;
+  if (shape.batch > 2) return extend(&PassShape::batch, 1, 2);
+  if (shape.pieces > 4) return extend(&PassShape::pieces, 3, 4);
+  if (shape.piece > 2 * kLongPiece) return extend(&PassShape::piece, kLongPiece, 2 * kLongPiece);
+  return Plan(config, options, shape);
 }
 
 }  // namespace
@@ -35,15 +60,13 @@ MemoryEstimate EstimateMemory(const ModelConfig& config, const TrainingConfig& t
   estimate.parameters = ParameterCount(config) * kFloat;
   estimate.gradients = estimate.parameters;
   estimate.optimizer = (training.ema_decay > 0 ? 3 : 2) * estimate.parameters;
-  // Every window takes as much as the next one: two are enough to know.
-  const int64_t one = PlanActivations(config, options, 1, tokens);
-  estimate.activations = one;
-  if (batch > 1) {
-    const int64_t two = PlanActivations(config, options, 2, tokens);
-    estimate.activations = two + (batch - 2) * (two - one);
-  }
   const int64_t piece =
       options.sequence_chunk > 0 ? std::min(options.sequence_chunk, tokens) : tokens;
+  const double activations = PlanAny(
+      config, options, {.batch = batch, .piece = piece, .pieces = (tokens + piece - 1) / piece});
+  // More than any machine has, and sums of it still fit.
+  constexpr double kMost = 1e18;
+  estimate.activations = static_cast<int64_t>(std::min(activations, kMost));
   const int64_t chunks = (piece + kFieldChunk - 1) / kFieldChunk;
   const int64_t field_states =
       threads * chunks * 2 * config.head_dim() * config.head_dim() * kFloat;

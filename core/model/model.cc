@@ -325,9 +325,7 @@ Tensor Model::Infer(const LayerContext& context, Tensor ids, std::span<const Lay
   return LastNorm(context, hidden, nullptr);
 }
 
-LossSums Model::Evaluate(int64_t batch, std::span<const int32_t> ids,
-                         std::span<const int32_t> targets) {
-  WF_CHECK(ids.size() == targets.size());
+void Model::InferPieces(int64_t batch, std::span<const int32_t> ids, const OnPiece& on_piece) {
   arena_.Reset();
   const int64_t tokens = static_cast<int64_t>(ids.size()) / batch;
   const int64_t piece = PieceOf(tokens);
@@ -339,26 +337,30 @@ LossSums Model::Evaluate(int64_t batch, std::span<const int32_t> ids,
     states = BindStates(state_sizes_, batch, tokens, carry,
                         arena_.Allocate({batch * tokens * total.history}));
   }
-  LossSums sums;
   for (int64_t begin = 0; begin < tokens; begin += piece) {
     const ArenaScope scope(arena_);
     const LayerContext context = Context(batch, std::min(piece, tokens - begin), begin);
-    const Tensor normed = Infer(context, UploadPiece(context, ids), states, false);
-    sums += TiedLossForward(context, normed, embedding_, UploadPiece(context, targets));
+    on_piece(context, Infer(context, UploadPiece(context, ids), states, false));
   }
+}
+
+LossSums Model::Evaluate(int64_t batch, std::span<const int32_t> ids,
+                         std::span<const int32_t> targets) {
+  WF_CHECK(ids.size() == targets.size());
+  LossSums sums;
+  InferPieces(batch, ids, [&](const LayerContext& context, Tensor normed) {
+    sums += TiedLossForward(context, normed, embedding_, UploadPiece(context, targets));
+  });
   return sums;
 }
 
 std::vector<float> Model::Logits(std::span<const int32_t> ids) {
-  arena_.Reset();
-  const auto tokens = static_cast<int64_t>(ids.size());
-  const LayerContext context = Context(1, tokens, 0);
-  const std::vector<LayerState> no_state(branches_.size());
-  const Tensor normed = Infer(context, Upload(ids), no_state, false);
-  const Tensor logits = context.Allocate({tokens, config_.vocab_size});
-  backend_.MatMul(Transpose::kNo, Transpose::kYes, normed, embedding_, 0, logits);
-  std::vector<float> host(static_cast<size_t>(logits.elements()));
-  backend_.CopyToHost(logits, host.data());
+  std::vector<float> host(ids.size() * static_cast<size_t>(config_.vocab_size));
+  InferPieces(1, ids, [&](const LayerContext& context, Tensor normed) {
+    const Tensor logits = context.Allocate({context.tokens, config_.vocab_size});
+    backend_.MatMul(Transpose::kNo, Transpose::kYes, normed, embedding_, 0, logits);
+    backend_.CopyToHost(logits, host.data() + context.position * config_.vocab_size);
+  });
   return host;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -48,7 +49,7 @@ class Model {
   LossSums Evaluate(int64_t batch, std::span<const int32_t> ids, std::span<const int32_t> targets);
 
   // The logits [T, V] after every token of one window, as a training pass computes them. For
-  // checks: T·V floats are held at once.
+  // checks: T·V floats are held at once, and those of a piece again.
   std::vector<float> Logits(std::span<const int32_t> ids);
 
   // How the layers are in an evaluating pass over B windows, ids [B·T]. Holds the activations of
@@ -114,6 +115,9 @@ class Model {
   SavedPiece ForwardPiece(int64_t piece, Tensor carry);
   LossSums BackwardPiece(int64_t piece, SavedPiece& saved, std::span<const int32_t> targets,
                          float scale, std::span<const LayerState> dstates);
+  // Runs windows through the model, piece by piece; `on_piece` gets each piece's Infer().
+  using OnPiece = std::function<void(const LayerContext& context, Tensor normed)>;
+  void InferPieces(int64_t batch, std::span<const int32_t> ids, const OnPiece& on_piece);
   // [N, D] after all branches and the last norm; activations are released as it goes.
   Tensor Infer(const LayerContext& context, Tensor ids, std::span<const LayerState> states,
                bool training);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "core/model/architecture.h"
 #include "core/model/config/model_config.h"
 #include "core/model/mixers/mixer.h"
 
@@ -14,6 +15,11 @@ constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxVocabulary = 4 << 20;
 
 void ValidateAttentionLayers(const ModelConfig& c, ViolationList& violations) {
+  if (static_cast<int64_t>(c.attention_layers.size()) > c.n_layers) {
+    violations.Add("attention_layers", fmt::format("has {} entries; the model has {} layers",
+                                                   c.attention_layers.size(), c.n_layers));
+    return;
+  }
   std::set<int64_t> seen;
   for (const int64_t layer : c.attention_layers) {
     if (layer < 0 || layer >= c.n_layers) {
@@ -51,6 +57,20 @@ std::vector<FieldViolation> Validate(const ModelConfig& c, const std::string& pr
   if (const MixerKind* mixer = FindMixer(c.form)) mixer->Validate(c, violations);
   if (!c.attention_layers.empty() && c.form != "attention") {
     FindMixer("attention")->Validate(c, violations);
+  }
+  return violations.Take();
+}
+
+std::vector<FieldViolation> ValidateDevice(const ModelConfig& c, const std::string& device) {
+  ViolationList violations;
+  for (int64_t layer = 0; layer < c.n_layers && device != "cpu"; ++layer) {
+    const MixerKind& mixer = MixerOf(c, layer);
+    if (!mixer.cpu_only()) continue;
+    violations.Add("resources.device",
+                   fmt::format("is '{}', but the mixer '{}' of layer {} is computed by the CPU "
+                               "alone; set it to 'cpu'",
+                               device.substr(0, 64), mixer.form(), layer));
+    break;
   }
   return violations.Take();
 }

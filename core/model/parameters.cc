@@ -38,6 +38,7 @@ ParameterLayout::ParameterLayout(const ModelConfig& config) {
   for (ParameterDescription& description : DescribeParameters(config)) {
     const int64_t offset = elements_;
     elements_ += description.shape.elements();
+    places_.emplace(description.name, parameters_.size());
     parameters_.push_back({std::move(description), offset});
   }
 }
@@ -48,10 +49,9 @@ Tensor ParameterLayout::View(Tensor flat, const ParameterInfo& info) const {
 }
 
 Tensor ParameterLayout::View(Tensor flat, const std::string& name) const {
-  for (const ParameterInfo& info : parameters_) {
-    if (info.name == name) return View(flat, info);
-  }
-  CheckFailed("parameter exists", __FILE__, __LINE__, name);
+  const auto place = places_.find(name);
+  WF_CHECK_MSG(place != places_.end(), "no parameter " + name);
+  return View(flat, parameters_[place->second]);
 }
 
 void InitializeParameters(const ParameterLayout& layout, uint64_t seed, Backend& backend,

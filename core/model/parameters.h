@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/backend/backend.h"
@@ -63,6 +64,7 @@ class ParameterLayout {
 
  private:
   std::vector<ParameterInfo> parameters_;
+  std::unordered_map<std::string, size_t> places_;  // in parameters_
   int64_t elements_ = 0;
 };
 

@@ -98,6 +98,7 @@ Optimizer::Optimizer(Backend& backend, const ParameterLayout& layout, const Trai
   }
   for (size_t first = 0, i = 0; i < ranges_.size(); ++i) {
     if (ranges_[i].layer != ranges_[first].layer) first = i;
+    if (ranges_[i].layer < 0) continue;
     largest_layer_ = std::max(largest_layer_, ranges_[i].end - ranges_[first].begin);
   }
   if (elements > 0) muon_ = std::make_unique<Muon>(backend, elements, side);

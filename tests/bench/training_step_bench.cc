@@ -1,16 +1,24 @@
-// How fast whole training steps run, and the share of the machine's matrix-product rate they reach.
+// How fast whole training steps run, what they need, and the mixing of tokens alone.
 //
-//   training_step_bench [--preset wave-field-30m] [--tokens 1024 --tokens 16384] [--batch 1]
-//                       [--threads 2] [--steps 5]
+//   training_step_bench [--preset wave-field-30m] [--tokens 1024] [--batch 1] [--threads 2]
+//   [--steps 3]
+//                       [--recompute none|mixer|block] [--sequence-chunk 0]
 //
-// Prints, for each T: tokens/s (median over the steps), milliseconds by phase, matmul_rate_ratio
-// (model FLOPs per second over the rate of a 2048³ product measured in the same process), and the
-// ratio of tokens/s to the first T's.
+// One process, one shape: peak memory is that of the process. Prints one line of a table (--header
+// prints its head):
+//   tokens/s, ms of forward, backward and optimizer (median step, after one that warms up);
+//   ratio: model FLOP/s over the rate of a 2048³ product measured in the same process;
+//   mixing %: the propagation of all layers alone, forward and backward, as a share of the step;
+//   x floor: the same over the time that memory needs for the bytes that must move (4·D floats per
+//   token and layer forward, 7·D backward), at the rate of a copy in the same process;
+//   peak GiB: resident, at most; estimate: what `model describe` says, over that peak.
+// tests/bench/family.sh and memory.sh make the tables of RESULTS.md with it.
 
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <random>
 #include <vector>
 
@@ -24,12 +32,12 @@
 namespace wavefield {
 namespace {
 
+double Seconds() { return absl::ToDoubleSeconds(Clock::Real().Monotonic()); }
+
 struct Timing {
   double forward, backward, optimize;
   double total() const { return forward + backward + optimize; }
 };
-
-double Seconds() { return absl::ToDoubleSeconds(Clock::Real().Monotonic()); }
 
 Timing Median(std::vector<Timing> timings) {
   std::sort(timings.begin(), timings.end(),
@@ -51,54 +59,141 @@ Timing TimeSteps(Model& model, Optimizer& optimizer, int64_t batch, int64_t toke
     const double backward = Seconds();
     optimizer.Step(step + 1, model.gradients(), model.parameters());
     const double optimize = Seconds();
-    if (step > 0) timings.push_back({forward - start, backward - forward, optimize - backward});
+    // Where one step is all that is asked for, the first one is it.
+    if (step > 0 || steps == 0) {
+      timings.push_back({forward - start, backward - forward, optimize - backward});
+    }
   }
   return Median(timings);
 }
 
+double Best(const std::function<void()>& run) {
+  double best = 1e30;
+  run();
+  for (int i = 0; i < 3; ++i) {
+    const double start = Seconds();
+    run();
+    best = std::min(best, Seconds() - start);
+  }
+  return best;
+}
+
+// Seconds of one layer's propagation, forward and backward, at a window of B·T tokens.
+double TimeMixing(Backend& backend, const ModelConfig& c, int64_t batch, int64_t tokens) {
+  Arena arena(backend);
+  std::mt19937 random(1);
+  const auto make = [&](Shape shape, float low, float high) {
+    const Tensor tensor = arena.Allocate(shape);
+    std::uniform_real_distribution<float> values(low, high);
+    for (int64_t i = 0; i < tensor.elements(); ++i) tensor.f32()[i] = values(random);
+    return tensor;
+  };
+  const int64_t n = batch * tokens, d = c.d_model, h = c.n_heads;
+  const Tensor qkv = make({n, 3 * d}, -1, 1), y = make({n, d}, -1, 1), dy = make({n, d}, -1, 1),
+               dqkv = make({n, 3 * d}, 0, 1);
+  if (c.form == "attention") {
+    const Tensor log_sum = make({n, h}, 0, 1);
+    return Best([&] {
+      backend.AttentionForward(batch, h, 0, qkv, {}, y, log_sum);
+      backend.AttentionBackward(batch, h, 0, qkv, {}, y, log_sum, dy, {}, dqkv);
+    });
+  }
+  const bool selective = c.damping == "selective";
+  const Tensor damping = make({selective ? n : 1, h}, 0.001f, 0.5f),
+               ddamping = make(damping.shape, 0, 1), frequency = make({h}, 0.01f, 0.3f),
+               phase = make({h}, 0, 1), gradient = make({h}, 0, 1);
+  const bool outer = c.deposit == "outer";
+  const auto way = outer ? Propagation::kChunked : Propagation::kRecurrence;
+  return Best([&] {
+    if (outer) {
+      backend.FieldOuterForward(way, batch, qkv, damping, frequency, phase, {}, y);
+      backend.FieldOuterBackward(way, batch, qkv, damping, frequency, phase, {}, dy, {}, dqkv,
+                                 ddamping, gradient, gradient);
+    } else {
+      backend.FieldElementwiseForward(way, batch, qkv, damping, frequency, phase, {}, y);
+      backend.FieldElementwiseBackward(way, batch, qkv, damping, frequency, phase, {}, dy, {}, dqkv,
+                                       ddamping, gradient, gradient);
+    }
+  });
+}
+
+// Bytes per second that a copy of a buffer larger than any cache moves, read and write.
+double CopyRate(Backend& backend) {
+  Arena arena(backend);
+  const Tensor a = arena.Allocate({1 << 26}), b = arena.Allocate({1 << 26});
+  backend.Fill(a, 1);
+  const double seconds = Best([&] { backend.Axpby(1, a, 1, b); });
+  return 3.0 * static_cast<double>(a.bytes()) / seconds;
+}
+
 int Main(int argc, char** argv) {
-  CommandLine command_line("training_step_bench", "Speed of whole training steps.");
+  CommandLine command_line("training_step_bench", "Speed and memory of whole training steps.");
   std::string preset = "wave-field-30m";
-  std::vector<int64_t> lengths = {1024, 16384};
-  int64_t batch = 1;
-  int threads = 2, steps = 5;
+  TrainingConfig training;
+  training.sequence_length = 1024;
+  training.micro_batch_size = 1;
+  int threads = 2, steps = 3;
+  bool header = false, memory_only = false;
   CLI::App& app = command_line.app();
   app.add_option("--preset", preset, "the model")->capture_default_str();
-  app.add_option("--tokens", lengths, "window lengths T")->capture_default_str();
-  app.add_option("--batch", batch, "windows B")->capture_default_str();
+  app.add_option("--tokens", training.sequence_length, "window length T")->capture_default_str();
+  app.add_option("--batch", training.micro_batch_size, "windows B")->capture_default_str();
   app.add_option("--threads", threads, "threads")->capture_default_str();
-  app.add_option("--steps", steps, "timed steps, after one that warms up")->capture_default_str();
+  app.add_option("--steps", steps, "timed steps after one that warms up; 0: one step alone")
+      ->capture_default_str();
+  app.add_option("--recompute", training.recompute, "none, mixer or block")->capture_default_str();
+  app.add_option("--sequence-chunk", training.sequence_chunk, "tokens of a piece, 0: the window")
+      ->capture_default_str();
+  app.add_flag("--header", header, "print the table's head first");
+  app.add_flag("--memory-only", memory_only, "leave out the mixing alone and the copy");
   return command_line.Run(argc, argv, [&] {
     const auto config = FindPreset(preset);
     if (!config.ok()) {
       std::fprintf(stderr, "%s\n", config.status().ToString().c_str());
       return 2;
     }
+    training.batch_size = training.micro_batch_size;
+    training.max_steps = 1000;
+    FillDefaults(training, 1);
+    const auto violations = Validate(training, 1);
+    if (!violations.empty()) {
+      std::fprintf(stderr, "%s %s\n", violations[0].field.c_str(),
+                   violations[0].description.c_str());
+      return 2;
+    }
+    if (header) {
+      std::printf("%-22s %8s %3s %10s %10s %10s %9s %6s %9s %8s %9s %9s\n", "preset", "T", "B",
+                  "tokens/s", "forward ms", "backward", "optimize", "ratio", "mixing %", "x floor",
+                  "peak GiB", "estimate");
+    }
+    const int64_t batch = training.micro_batch_size, tokens = training.sequence_length;
     const auto backend = MakeCpuBackend(threads);
     const double rate = MeasureMatMulRate(*backend);
-    std::printf("%s, %d threads, %s, 2048^3 product: %.0f GFLOP/s\n", preset.c_str(), threads,
-                backend->fingerprint().c_str(), rate / 1e9);
-    std::printf("%8s %4s %10s %10s %10s %10s %18s %8s %10s\n", "T", "B", "tokens/s", "forward ms",
-                "backward", "optimize", "matmul_rate_ratio", "vs first", "peak GiB");
-    double first = 0;
-    for (const int64_t tokens : lengths) {
-      Model model(*backend, *config);
+    const MemoryEstimate estimate = EstimateMemory(*config, training, threads);
+    Timing t{};
+    {
+      Model model(*backend, *config, ExecutionOf(training));
+      model.arena().Reserve(static_cast<size_t>(estimate.activations));
       model.Initialize(1);
-      TrainingConfig training;
-      training.max_steps = 1000;
-      FillDefaults(training, 1);
       Optimizer optimizer(*backend, model.layout(), training);
-      const Timing t = TimeSteps(model, optimizer, batch, tokens, steps);
-      const double tokens_per_second = static_cast<double>(batch * tokens) / t.total();
-      if (first == 0) first = tokens_per_second;
-      rusage usage{};
-      getrusage(RUSAGE_SELF, &usage);
-      std::printf("%8lld %4lld %10.0f %10.1f %10.1f %10.1f %18.3f %8.2f %10.2f\n",
-                  static_cast<long long>(tokens), static_cast<long long>(batch), tokens_per_second,
-                  t.forward * 1e3, t.backward * 1e3, t.optimize * 1e3,
-                  tokens_per_second * ModelFlopsPerToken(*config) / rate, tokens_per_second / first,
-                  static_cast<double>(usage.ru_maxrss) / (1 << 20));
+      t = TimeSteps(model, optimizer, batch, tokens, steps);
     }
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    const double peak = static_cast<double>(usage.ru_maxrss) * 1024;
+    double mixing = 0, floor = 1;
+    if (!memory_only) {
+      const auto layers = static_cast<double>(config->n_layers);
+      mixing = layers * TimeMixing(*backend, *config, batch, tokens);
+      floor = layers * 11.0 * sizeof(float) *
+              static_cast<double>(batch * tokens * config->d_model) / CopyRate(*backend);
+    }
+    const double tokens_per_second = static_cast<double>(batch * tokens) / t.total();
+    std::printf("%-22s %8lld %3lld %10.0f %10.1f %10.1f %9.1f %6.3f %9.1f %8.1f %9.2f %9.3f\n",
+                preset.c_str(), static_cast<long long>(tokens), static_cast<long long>(batch),
+                tokens_per_second, t.forward * 1e3, t.backward * 1e3, t.optimize * 1e3,
+                tokens_per_second * ModelFlopsPerToken(*config) / rate, 100 * mixing / t.total(),
+                mixing / floor, peak / (1 << 30), static_cast<double>(estimate.total()) / peak);
     return 0;
   });
 }

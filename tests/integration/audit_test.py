@@ -20,7 +20,9 @@ class Audit(ClusterTest):
         cls.prepare("words")
         cls.train("selective")
         cls.train("spectrum", model__preset="wave-field-static-test", training__propagation="fft")
+        cls.train("hybrid", model__attention_layers=[1])
         cls.train("attention", model__preset="transformer-test")
+        cls.train("classic", model__preset="wave-field-v4-test")
         cls.model = cls.directory / "model"
         cls.run_cli("checkpoints", "download", "selective", "--output", cls.model)
 
@@ -54,9 +56,11 @@ class Audit(ClusterTest):
         # A transform mixes the whole window: what is right is so within rounding, not to the bit.
         self.assertGreater(spectrum["allowed_leak"], 0)
         self.assertGreater(spectrum["training_leak"]["difference"], 0)
-        attention = self.audit("attention")
-        self.assertTrue(attention["passed"])
-        self.assertEqual((attention["propagation"], attention["training_leak"]["difference"]), ("", 0))
+        for job, propagation in (("hybrid", "chunked"), ("attention", ""), ("classic", "recurrence")):
+            report = self.audit(job)
+            self.assertTrue(report["passed"], job)
+            self.assertEqual(report["propagation"], propagation)
+            self.assertEqual(report["training_leak"]["difference"], 0)
 
     def test_a_downloaded_directory_passes_on_text_and_on_random_ids(self):
         text = self.audit(self.model, "--dataset", "words")

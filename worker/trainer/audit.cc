@@ -62,7 +62,8 @@ nlohmann::json ReportJson(const CausalityAudit& audit) {
 }  // namespace
 
 absl::StatusOr<int64_t> AuditLength(int64_t asked, int64_t trained, int64_t vocab_size) {
-  const int64_t bytes_per_token = 2 * vocab_size * static_cast<int64_t>(sizeof(float));
+  // Those of both modes, of a changed window, and the device's own.
+  const int64_t bytes_per_token = 4 * vocab_size * static_cast<int64_t>(sizeof(float));
   const int64_t largest =
       std::min<int64_t>(kMaxAuditLength, std::max<int64_t>(2, kMaxLogitBytes / bytes_per_token));
   if (asked == 0) return std::clamp<int64_t>(std::min(trained, kDefaultLength), 2, largest);
@@ -72,7 +73,8 @@ absl::StatusOr<int64_t> AuditLength(int64_t asked, int64_t trained, int64_t voca
   }
   if (asked > largest) {
     return absl::InvalidArgumentError(fmt::format(
-        "sequence_length is {}: the logits of {} ids after every token, held twice, take {:.1f} "
+        "sequence_length is {}: the logits of {} ids after every token, held four times, take "
+        "{:.1f} "
         "GiB, and at most {} GiB are allowed; give a sequence_length of at most {}",
         asked, vocab_size, static_cast<double>(asked * bytes_per_token) / (int64_t{1} << 30),
         kMaxLogitBytes >> 30, largest));

@@ -85,7 +85,10 @@ Trainer::Trainer(const TrainTask& task, const HostOptions& host, WorkerChannel& 
       model_(*backend_, task.model, ExecutionOf(task.training)),
       optimizer_(*backend_, model_.layout(), task.training),
       state_{.model = model_, .optimizer = optimizer_},
-      keeper_(task, host, Fingerprint(*backend_, task.world_size)) {}
+      keeper_(task, host, Fingerprint(*backend_, task.world_size)) {
+  const MemoryEstimate plan = EstimateMemory(task.model, task.training, host.threads);
+  model_.arena().Reserve(static_cast<size_t>(plan.activations));
+}
 
 absl::Status Trainer::MeetPeers() {
   if (task_.world_size == 1) {

@@ -132,9 +132,12 @@ void AddReadout(const Sizes& s, bool with_q, Cases& cases) {
                      backend.FieldReadoutForward(x[0], with_q ? x[1] : Tensor{}, x[2], x[3], x[4],
                                                  x[5]);
                    }});
+  // Sums over all rows and columns, whose terms nearly cancel.
+  Operand dcoupling = Changed({s.heads, s.heads});
+  dcoupling.scale = std::sqrt(static_cast<double>(s.batch * s.tokens * s.head_width));
   cases.push_back({"FieldReadoutBackward" + name,
                    {In(narrow), qkv, coupling, In(norm), gate, In(narrow), Out(narrow),
-                    Changed(triple), Changed(quad), Changed({s.heads, s.heads}), Changed(norm)},
+                    Changed(triple), Changed(quad), dcoupling, Changed(norm)},
                    [=](Backend& backend, const Tensors& x) {
                      backend.FieldReadoutBackward(x[0], with_q ? x[1] : Tensor{}, x[2], x[3], x[4],
                                                   x[5], x[6], with_q ? x[7] : Tensor{}, x[8], x[9],

@@ -58,6 +58,14 @@ TEST(ExampleMixer, IsKnownByItsForm) {
   EXPECT_THAT(violations[0].description, ::testing::HasSubstr("'running_mean'"));
 }
 
+TEST(ExampleMixer, IsRefusedOnADeviceThatDoesNotComputeIt) {
+  const auto violations = ValidateDevice(Small("running_mean"), "cuda");
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_EQ(violations[0].field, "resources.device");
+  EXPECT_THAT(violations[0].description, ::testing::HasSubstr("'running_mean' of layer 0"));
+  EXPECT_TRUE(ValidateDevice(Small("running_mean"), "cpu").empty());
+}
+
 TEST(ExampleMixer, ObeysTheLawsOfEveryForm) { testing::ExpectFormLaws(Small("running_mean")); }
 
 TEST(CausalityAudit, PassesAnHonestMixer) {

@@ -22,7 +22,7 @@ TEST(AuditLength, IsAsTrainedWithinWhatIsCheap) {
 TEST(AuditLength, AskedForIsTakenWithinItsBounds) {
   EXPECT_EQ(*AuditLength(2, 64, 448), 2);
   EXPECT_EQ(*AuditLength(4096, 64, 448), 4096);
-  EXPECT_EQ(*AuditLength(2048, 64, 50304), 2048);
+  EXPECT_EQ(*AuditLength(1024, 64, 50304), 1024);
   EXPECT_TRUE(absl::IsInvalidArgument(AuditLength(1, 64, 448).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(AuditLength(4097, 64, 448).status()));
 }
@@ -30,9 +30,9 @@ TEST(AuditLength, AskedForIsTakenWithinItsBounds) {
 TEST(AuditLength, LogitsThatWouldTakeTooMuchMemoryAreRefusedWithWhatToDo) {
   const absl::Status refused = AuditLength(4096, 64, 50304).status();
   EXPECT_TRUE(absl::IsInvalidArgument(refused));
-  EXPECT_THAT(std::string(refused.message()), HasSubstr("1.5 GiB"));
-  EXPECT_THAT(std::string(refused.message()), HasSubstr("at most 2668"));
-  EXPECT_TRUE(AuditLength(2668, 64, 50304).ok());
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("3.1 GiB"));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("at most 1334"));
+  EXPECT_TRUE(AuditLength(1334, 64, 50304).ok());
 }
 
 // A stream of 0, 1, 2, …
