@@ -16,7 +16,7 @@ TEST(AuditLength, IsAsTrainedWithinWhatIsCheap) {
   EXPECT_EQ(*AuditLength(0, 64, 448), 64);
   EXPECT_EQ(*AuditLength(0, 131072, 448), 512);
   EXPECT_EQ(*AuditLength(0, 1, 448), 2);
-  EXPECT_EQ(*AuditLength(0, 4096, 1 << 20), 128) << "2 · 4 bytes · 2^20 ids · 128 are 1 GiB";
+  EXPECT_EQ(*AuditLength(0, 4096, 1 << 20), 64) << "4 · 4 bytes · 2^20 ids · 64 are 1 GiB";
 }
 
 TEST(AuditLength, AskedForIsTakenWithinItsBounds) {
