@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <functional>
 
 #include "absl/strings/ascii.h"
@@ -81,7 +82,8 @@ std::vector<Field> ResultFields(const ComparedJob& first, const LossTarget& targ
          return FormatFixed(100 * result.accuracy(), 1) + " %";
        })},
       {"bits per byte", of_evaluation([](const Evaluation& result) {
-         return FormatFixed(result.bits_per_byte(), 4);
+         return std::isnan(result.bits_per_byte()) ? "not known"
+                                                   : FormatFixed(result.bits_per_byte(), 4);
        })}};
   if (target.loss) {
     fields.emplace_back("tokens to loss " + FormatFixed(*target.loss, 4),

@@ -21,7 +21,8 @@ function(wavefield_program name)
 endfunction()
 
 # wavefield_test(NAME SOURCES x_test.cc … [DEPENDS target …] [LABELS quick …] [TIMEOUT seconds] [SERIAL])
-# One GoogleTest program = one CTest test. For each label there is a target tests_LABEL that builds its tests.
+# One GoogleTest program = one CTest test. Tests run side by side: threads of OpenMP that wait by spinning
+# would take the cores from each other. For each label there is a target tests_LABEL that builds its tests.
 # Labels in use: core (also run under ASan), worker, coordinator, cli, integration, faults, oracle; threads (also run
 # under TSan with --full); quick (seconds each), slow (only with tests/run.sh --full).
 function(wavefield_test name)
@@ -34,7 +35,7 @@ function(wavefield_test name)
     set(arg_TIMEOUT 60)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
-                       ENVIRONMENT "WAVEFIELD_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+                       ENVIRONMENT "WAVEFIELD_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};OMP_WAIT_POLICY=passive")
   foreach(label IN LISTS arg_LABELS)
     if(NOT TARGET tests_${label})
       add_custom_target(tests_${label})
@@ -58,5 +59,5 @@ function(wavefield_python_test name file)
   endif()
   add_test(NAME ${name} COMMAND ${arg_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/${file})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" RUN_SERIAL ON
-                       ENVIRONMENT "WAVEFIELD_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+                       ENVIRONMENT "WAVEFIELD_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};OMP_WAIT_POLICY=passive")
 endfunction()
