@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <random>
 
 namespace wavefield::testing {
 namespace {
@@ -27,10 +28,11 @@ Tensor GuardedTensors::Make(Shape shape, DType dtype) {
 }
 
 Tensor GuardedTensors::Uniform(Shape shape, double low, double high, uint64_t seed) {
-  const RandomStream stream(seed, std::to_string(blocks_.size()));
+  std::mt19937_64 random(RandomStream(seed, "tensors").Bits(blocks_.size()));
   const Tensor tensor = Make(shape);
   for (int64_t i = 0; i < tensor.elements(); ++i) {
-    tensor.f32()[i] = static_cast<float>(low + (high - low) * stream.Uniform(i));
+    const double share = static_cast<double>(random() >> 11) * 0x1p-53;
+    tensor.f32()[i] = static_cast<float>(low + (high - low) * share);
   }
   return tensor;
 }
