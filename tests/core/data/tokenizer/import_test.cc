@@ -142,7 +142,8 @@ TEST_F(ImportTest, AShareIsHeldOutByWholeDocuments) {
   EXPECT_EQ(dataset.validation().size() + dataset.train().size(), static_cast<int64_t>(ids.size()));
   EXPECT_EQ(dataset.manifest().sources[0].documents, documents);
   const auto held_out = Tokens(dataset.validation());
-  EXPECT_EQ(std::count(held_out.begin(), held_out.end(), 999), 40);
+  // A tenth of the segments, which are documents of different lengths.
+  EXPECT_NEAR(static_cast<double>(std::count(held_out.begin(), held_out.end(), 999)), 40, 8);
   for (size_t i = 1; i < held_out.size(); ++i) {
     if (held_out[i] != 999 && held_out[i - 1] != 999) {
       ASSERT_EQ(held_out[i], held_out[i - 1]) << "a document was cut at " << i;
