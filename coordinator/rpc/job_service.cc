@@ -262,7 +262,7 @@ grpc::ServerUnaryReactor* JobService::ListFieldHealth(grpc::CallbackServerContex
 absl::Status JobService::FieldHealth(const v1::ListFieldHealthRequest& request,
                                      v1::ListFieldHealthResponse& response) {
   WF_ASSIGN_OR_RETURN(const std::string id, IdOf("jobs", request.parent()));
-  WF_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), 10, 10));
+  WF_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), 8, 8));
   const std::string scope = request.parent() + "/field_health";
   WF_ASSIGN_OR_RETURN(const std::string token, ParsePageToken(scope, request.page_token()));
   int64_t before = INT64_MAX;

@@ -276,6 +276,14 @@ class Backend {
                      Tensor v) = 0;
 };
 
+// A flat fp32 tensor in memory of its own, undefined; empty for 0 elements. Its owner gives `data`
+// back with Free().
+inline Tensor AllocateFloats(Backend& backend, int64_t elements) {
+  if (elements == 0) return {};
+  return {
+      backend.Allocate(static_cast<size_t>(elements) * sizeof(float)), DType::kFloat32, {elements}};
+}
+
 // threads: how many threads an operation may use, at least 1.
 std::unique_ptr<Backend> MakeCpuBackend(int threads);
 std::unique_ptr<Backend> MakeReferenceBackend();

@@ -68,9 +68,9 @@ MemoryEstimate EstimateMemory(const ModelConfig& config, const TrainingConfig& t
   constexpr double kMost = 1e18;
   estimate.activations = static_cast<int64_t>(std::min(activations, kMost));
   const int64_t chunks = (piece + kFieldChunk - 1) / kFieldChunk;
-  const int64_t field_states =
-      threads * chunks * 2 * config.head_dim() * config.head_dim() * kFloat;
-  estimate.workspace = kProgram + field_states;
+  const double field_states = 2.0 * kFloat * threads * static_cast<double>(chunks) *
+                              static_cast<double>(config.head_dim() * config.head_dim());
+  estimate.workspace = kProgram + static_cast<int64_t>(std::min(field_states, kMost));
   const int64_t before_training = kMatMulRateMatrices * kFloat;
   estimate.workspace += std::max<int64_t>(0, before_training - estimate.activations);
   return estimate;

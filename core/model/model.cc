@@ -7,11 +7,6 @@
 namespace wavefield {
 namespace {
 
-Tensor AllocateFlat(Backend& backend, int64_t elements) {
-  return {
-      backend.Allocate(static_cast<size_t>(elements) * sizeof(float)), DType::kFloat32, {elements}};
-}
-
 // Tokens [begin, begin + tokens) of each of the windows in `all`, [batch · window].
 std::vector<int32_t> Slice(std::span<const int32_t> all, int64_t batch, int64_t begin,
                            int64_t tokens) {
@@ -39,7 +34,7 @@ Model::Model(Backend& backend, const ModelConfig& config, const ExecutionOptions
       options_(options),
       layout_(config),
       arena_(backend),
-      parameters_(AllocateFlat(backend, layout_.elements())) {
+      parameters_(AllocateFloats(backend, layout_.elements())) {
   Bind();
 }
 
@@ -80,7 +75,7 @@ void Model::Initialize(uint64_t seed) {
 
 void Model::ZeroGradients() {
   if (gradients_.empty()) {
-    gradients_ = AllocateFlat(backend_, layout_.elements());
+    gradients_ = AllocateFloats(backend_, layout_.elements());
     Bind();
   }
   backend_.Fill(gradients_, 0);
@@ -261,7 +256,7 @@ void Model::Forward(int64_t batch, std::span<const int32_t> ids, uint64_t dropou
   pass_.ids.assign(ids.begin(), ids.end());
   Tensor carry;
   if (pass_.pieces > 1) {
-    const StateSize total = TotalState(config_);
+    const StateSize total = TotalState(state_sizes_);
     carry = arena_.Allocate({batch * total.carry});
     backend_.Fill(carry, 0);
     pass_.history = arena_.Allocate({batch * tokens * total.history});
@@ -331,7 +326,7 @@ void Model::InferPieces(int64_t batch, std::span<const int32_t> ids, const OnPie
   const int64_t piece = PieceOf(tokens);
   std::vector<LayerState> states(branches_.size());
   if (piece < tokens) {
-    const StateSize total = TotalState(config_);
+    const StateSize total = TotalState(state_sizes_);
     const Tensor carry = arena_.Allocate({batch * total.carry});
     backend_.Fill(carry, 0);
     states = BindStates(state_sizes_, batch, tokens, carry,

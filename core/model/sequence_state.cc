@@ -13,7 +13,15 @@ std::vector<StateSize> SizesOf(const ModelConfig& config) {
   return sizes;
 }
 
-StateSize Sum(std::span<const StateSize> sizes) {
+Tensor ZeroState(Backend& backend, int64_t elements) {
+  const Tensor state = AllocateFloats(backend, elements);
+  if (!state.empty()) backend.Fill(state, 0);
+  return state;
+}
+
+}  // namespace
+
+StateSize TotalState(std::span<const StateSize> sizes) {
   StateSize total;
   for (const StateSize& size : sizes) {
     total.carry += size.carry;
@@ -21,18 +29,6 @@ StateSize Sum(std::span<const StateSize> sizes) {
   }
   return total;
 }
-
-Tensor AllocateFloats(Backend& backend, int64_t elements) {
-  if (elements == 0) return {};
-  Tensor tensor{
-      backend.Allocate(static_cast<size_t>(elements) * sizeof(float)), DType::kFloat32, {elements}};
-  backend.Fill(tensor, 0);
-  return tensor;
-}
-
-}  // namespace
-
-StateSize TotalState(const ModelConfig& config) { return Sum(SizesOf(config)); }
 
 std::vector<LayerState> BindStates(std::span<const StateSize> sizes, int64_t batch,
                                    int64_t capacity, Tensor carry, Tensor history) {
@@ -56,7 +52,7 @@ std::vector<LayerState> BindStates(std::span<const StateSize> sizes, int64_t bat
 SequenceState::SequenceState(Backend& backend, const ModelConfig& config)
     : backend_(backend),
       sizes_(SizesOf(config)),
-      carry_(AllocateFloats(backend, Sum(sizes_).carry)) {
+      carry_(ZeroState(backend, TotalState(sizes_).carry)) {
   branches_ = BindStates(sizes_, 1, capacity_, carry_, history_);
 }
 
@@ -70,10 +66,10 @@ size_t SequenceState::bytes() const {
 }
 
 void SequenceState::Reserve(int64_t tokens) {
-  const int64_t needed = position_ + tokens, row = Sum(sizes_).history;
+  const int64_t needed = position_ + tokens, row = TotalState(sizes_).history;
   if (row == 0 || needed <= capacity_) return;
   const int64_t capacity = std::max(needed, 2 * capacity_);
-  const Tensor history = AllocateFloats(backend_, capacity * row);
+  const Tensor history = ZeroState(backend_, capacity * row);
   const std::vector<LayerState> grown = BindStates(sizes_, 1, capacity, carry_, history);
   for (size_t i = 0; i < grown.size(); ++i) {
     if (sizes_[i].history == 0 || position_ == 0) continue;

@@ -37,7 +37,7 @@ class SequenceState {
 };
 
 // Floats that all branches' states take for one sequence, and for each of its tokens.
-StateSize TotalState(const ModelConfig& config);
+StateSize TotalState(std::span<const StateSize> sizes);
 
 // Views for each branch into `carry` [batch · total.carry] and `history` [batch · capacity ·
 // total.history] floats, branch after branch.

@@ -20,10 +20,7 @@ Muon::Muon(Backend& backend, int64_t elements, int64_t side)
     : backend_(backend),
       elements_(elements),
       side_(side),
-      scratch_{
-          backend.Allocate(static_cast<size_t>(2 * elements + 2 * side * side) * sizeof(float)),
-          DType::kFloat32,
-          {2 * elements + 2 * side * side}} {}
+      scratch_(AllocateFloats(backend, 2 * elements + 2 * side * side)) {}
 
 Muon::~Muon() { backend_.Free(scratch_.data); }
 

@@ -10,13 +10,8 @@
 namespace wavefield {
 namespace {
 
-Tensor AllocateFlat(Backend& backend, int64_t elements) {
-  return {
-      backend.Allocate(static_cast<size_t>(elements) * sizeof(float)), DType::kFloat32, {elements}};
-}
-
 Tensor ZeroState(Backend& backend, int64_t elements) {
-  const Tensor state = AllocateFlat(backend, elements);
+  const Tensor state = AllocateFloats(backend, elements);
   backend.Fill(state, 0);
   return state;
 }
@@ -141,7 +136,7 @@ double Optimizer::Step(int64_t step, Tensor gradients, Tensor parameters,
 LayerUpdate Optimizer::Measure(Tensor gradients, Tensor parameters,
                                absl::FunctionRef<void()> apply) {
   const int64_t elements = parameters.elements();
-  if (before_.empty()) before_ = AllocateFlat(backend_, largest_layer_);
+  if (before_.empty()) before_ = AllocateFloats(backend_, largest_layer_);
   const Tensor before = before_.Rows(0, elements);
   backend_.Copy(parameters, before);
   const double size = std::sqrt(backend_.SumOfSquares(before));

@@ -10,6 +10,7 @@
 
 #include "core/backend/backend.h"
 #include "core/backend/cpu/attention_blocks.h"
+#include "tests/core/backend/backend_makers.h"
 #include "tests/core/backend/guarded_tensors.h"
 
 namespace wavefield {
@@ -20,14 +21,9 @@ using testing::GuardedTensors;
 using testing::RelativeDifference;
 using testing::SameBits;
 
-struct Make {
-  const char* name;
-  std::unique_ptr<Backend> (*make)();
-};
-
 constexpr int64_t kHeads = 2, kHeadWidth = 12, kWidth = kHeads * kHeadWidth;
 
-class AttentionLawsTest : public ::testing::TestWithParam<Make> {
+class AttentionLawsTest : public ::testing::TestWithParam<testing::BackendMaker> {
  protected:
   Tensor Random(Shape shape, double low = -1.0, double high = 1.0) {
     return memory_.Uniform(shape, low, high, seed_);
@@ -243,15 +239,11 @@ TEST_P(AttentionLawsDeathTest, AMismatchAbortsWithNameAndShapes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, AttentionLawsTest,
-                         ::testing::Values(Make{"cpu1", [] { return MakeCpuBackend(1); }},
-                                           Make{"cpu2", [] { return MakeCpuBackend(2); }},
-                                           Make{"cpu3", [] { return MakeCpuBackend(3); }},
-                                           Make{"reference",
-                                                [] { return MakeReferenceBackend(); }}),
-                         [](const auto& info) { return std::string(info.param.name); });
-INSTANTIATE_TEST_SUITE_P(Backends, AttentionLawsDeathTest,
-                         ::testing::Values(Make{"cpu1", [] { return MakeCpuBackend(1); }}),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         ::testing::Values(testing::kCpu1, testing::kCpu2, testing::kCpu3,
+                                           testing::kReference),
+                         testing::kBackendName);
+INSTANTIATE_TEST_SUITE_P(Backends, AttentionLawsDeathTest, ::testing::Values(testing::kCpu1),
+                         testing::kBackendName);
 
 // The loss is Σ loss_weights ⊙ outputs, and later pieces give the history gradients of their own.
 TEST(AttentionGradients, OfTheReferenceAreTheSlopes) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/backend/backend.h"
+#include "tests/core/backend/backend_makers.h"
 #include "tests/core/backend/guarded_tensors.h"
 
 namespace wavefield {
@@ -18,11 +19,6 @@ using testing::FreshSeed;
 using testing::GuardedTensors;
 using testing::RelativeDifference;
 using testing::SameBits;
-
-struct Make {
-  const char* name;
-  std::unique_ptr<Backend> (*make)();
-};
 
 constexpr int64_t kHeads = 2, kHeadWidth = 20, kWidth = kHeads * kHeadWidth;
 
@@ -90,7 +86,8 @@ class ElementwiseField : public ::testing::Test {
   GuardedTensors memory_;
 };
 
-class ElementwiseFieldLaws : public ElementwiseField, public ::testing::WithParamInterface<Make> {
+class ElementwiseFieldLaws : public ElementwiseField,
+                             public ::testing::WithParamInterface<testing::BackendMaker> {
  protected:
   std::unique_ptr<Backend> backend_ = GetParam().make();
 };
@@ -182,11 +179,8 @@ TEST_P(ElementwiseFieldLaws, ANaNReachesWhatComesAfterItAndNothingElse) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, ElementwiseFieldLaws,
-                         ::testing::Values(Make{"cpu1", [] { return MakeCpuBackend(1); }},
-                                           Make{"cpu2", [] { return MakeCpuBackend(2); }},
-                                           Make{"reference",
-                                                [] { return MakeReferenceBackend(); }}),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         ::testing::Values(testing::kCpu1, testing::kCpu2, testing::kReference),
+                         testing::kBackendName);
 
 class FastElementwiseField : public ElementwiseField {
  protected:

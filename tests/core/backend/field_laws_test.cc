@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/backend/backend.h"
+#include "tests/core/backend/backend_makers.h"
 #include "tests/core/backend/guarded_tensors.h"
 
 namespace wavefield {
@@ -27,12 +28,8 @@ const std::vector<int64_t> kLengths = {1, 1, 2, 64, 1, 3, 65, 2, 1};
 const Shape kConvState{1, kTaps - 1, 3 * kWidth};
 const Shape kFieldState{1, kHeads, 2 * kHeadWidth, kHeadWidth};
 
-struct Make {
-  const char* name;
-  std::unique_ptr<Backend> (*make)();
-};
-
-class FieldLawsTest : public ::testing::TestWithParam<std::tuple<Make, Propagation>> {
+class FieldLawsTest
+    : public ::testing::TestWithParam<std::tuple<testing::BackendMaker, Propagation>> {
  protected:
   Tensor Random(Shape shape, double low = -1.0, double high = 1.0) {
     return memory_.Uniform(shape, low, high, seed_);
@@ -202,9 +199,7 @@ TEST_P(FieldLawsTest, AnEmptyPieceLeavesStatesAsTheyAre) {
 
 INSTANTIATE_TEST_SUITE_P(
     Backends, FieldLawsTest,
-    ::testing::Combine(::testing::Values(Make{"cpu1", [] { return MakeCpuBackend(1); }},
-                                         Make{"cpu2", [] { return MakeCpuBackend(2); }},
-                                         Make{"reference", [] { return MakeReferenceBackend(); }}),
+    ::testing::Combine(::testing::Values(testing::kCpu1, testing::kCpu2, testing::kReference),
                        ::testing::Values(Propagation::kChunked, Propagation::kDirect)),
     [](const auto& info) {
       return std::string(std::get<0>(info.param).name) +

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/backend/backend.h"
+#include "tests/core/backend/backend_makers.h"
 #include "tests/core/backend/guarded_tensors.h"
 
 namespace wavefield {
@@ -20,12 +21,7 @@ using testing::GuardedTensors;
 using testing::RelativeDifference;
 using testing::SameBits;
 
-struct Make {
-  const char* name;
-  std::unique_ptr<Backend> (*make)();
-};
-
-class LawsTest : public ::testing::TestWithParam<Make> {
+class LawsTest : public ::testing::TestWithParam<testing::BackendMaker> {
  protected:
   Tensor Random(Shape shape, double low = -1.0, double high = 1.0) {
     return memory_.Uniform(shape, low, high, seed_);
@@ -218,14 +214,10 @@ TEST_P(LawsDeathTest, AMismatchAbortsWithNameAndShapes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, LawsTest,
-                         ::testing::Values(Make{"cpu1", [] { return MakeCpuBackend(1); }},
-                                           Make{"cpu2", [] { return MakeCpuBackend(2); }},
-                                           Make{"reference",
-                                                [] { return MakeReferenceBackend(); }}),
-                         [](const auto& info) { return std::string(info.param.name); });
-INSTANTIATE_TEST_SUITE_P(Backends, LawsDeathTest,
-                         ::testing::Values(Make{"cpu1", [] { return MakeCpuBackend(1); }}),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         ::testing::Values(testing::kCpu1, testing::kCpu2, testing::kReference),
+                         testing::kBackendName);
+INSTANTIATE_TEST_SUITE_P(Backends, LawsDeathTest, ::testing::Values(testing::kCpu1),
+                         testing::kBackendName);
 
 TEST(CpuBackend, SaysWhatItIs) {
   const auto backend = MakeCpuBackend(2);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/backend/backend.h"
+#include "tests/core/backend/backend_makers.h"
 #include "tests/core/backend/guarded_tensors.h"
 
 namespace wavefield {
@@ -17,12 +18,7 @@ using testing::FreshSeed;
 using testing::GuardedTensors;
 using testing::SameBits;
 
-struct Make {
-  const char* name;
-  std::unique_ptr<Backend> (*make)();
-};
-
-class TrainingLawsTest : public ::testing::TestWithParam<Make> {
+class TrainingLawsTest : public ::testing::TestWithParam<testing::BackendMaker> {
  protected:
   Tensor Ones(Shape shape) { return memory_.Uniform(shape, 1.0, 1.0, seed_); }
   void TearDown() override {
@@ -136,11 +132,8 @@ TEST_P(TrainingLawsTest, TheGradientOfTheObjectiveIsItsSlopeAndTheReportedLossSt
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, TrainingLawsTest,
-                         ::testing::Values(Make{"cpu1", [] { return MakeCpuBackend(1); }},
-                                           Make{"cpu2", [] { return MakeCpuBackend(2); }},
-                                           Make{"reference",
-                                                [] { return MakeReferenceBackend(); }}),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         ::testing::Values(testing::kCpu1, testing::kCpu2, testing::kReference),
+                         testing::kBackendName);
 
 }  // namespace
 }  // namespace wavefield
