@@ -3,8 +3,8 @@ set(WAVEFIELD_SANITIZER "" CACHE STRING "asan, tsan or empty")
 set_property(CACHE WAVEFIELD_SANITIZER PROPERTY STRINGS "" asan tsan)
 
 add_library(wavefield_warnings INTERFACE)
-target_compile_options(wavefield_warnings INTERFACE -Wall -Wextra -Wpedantic -Werror -Wno-unknown-pragmas
-                       -Wno-missing-field-initializers)
+target_compile_options(wavefield_warnings INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Werror;-Wno-unknown-pragmas;-Wno-missing-field-initializers>)
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
   target_compile_options(wavefield_warnings INTERFACE -Wthread-safety)
 endif()

@@ -2,8 +2,8 @@
 # Installs what the tests need, builds, and runs them.
 #   (no option)   release build and all tests, then core and parsers under AddressSanitizer
 #   --quick       release build and the quick tests alone
-#   --label X     release build and the tests labelled X (core, worker, coordinator, cli, integration, faults, oracle)
-#   --full        everything: slow tests and ThreadSanitizer as well
+#   --label X     release build and the tests labelled X (core, worker, coordinator, cli, integration, faults, oracle, cuda)
+#   --full        everything: slow tests, CUDA for all architectures and ThreadSanitizer as well
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,7 +27,10 @@ stage() {  # stage NAME: prints how long the one before took
 }
 jobs=$(nproc)
 build() {  # build PRESET [TARGET]
-  cmake --preset "$1" >/dev/null
+  # The release build has the CUDA module, for one architecture: without nvcc it fails.
+  local options=()
+  [[ $1 == release ]] && options=(-DWAVEFIELD_CUDA=ON -DWAVEFIELD_CUDA_ARCHITECTURES=90)
+  cmake --preset "$1" "${options[@]}" >/dev/null
   cmake --build --preset "$1" -j "$jobs" ${2:+--target "$2"} | grep -vE '^\[[0-9]+/[0-9]+\]' || true
   cmake --build --preset "$1" -j "$jobs" ${2:+--target "$2"} >/dev/null
 }
@@ -38,6 +41,7 @@ test_preset() {  # test_preset PRESET CTEST_OPTION…
 
 stage "install"
 bash deploy/install-dependencies.sh --tests
+bash deploy/install-cuda.sh
 if ! command -v promtool >/dev/null && [[ ! -x build/prometheus/usr/bin/promtool ]]; then
   # Unpacked, not installed: the package would start a server.
   mkdir -p build/prometheus
@@ -47,7 +51,7 @@ fi
 build/venv/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt
 
 stage "format"
-git ls-files '*.cc' '*.h' | xargs clang-format --dry-run -Werror
+git ls-files '*.cc' '*.h' '*.cu' | xargs clang-format --dry-run -Werror
 
 case $mode in
   quick)
@@ -63,6 +67,7 @@ case $mode in
     stage "build asan"; build asan tests_core
     stage "asan tests of core and parsers"; test_preset asan -L '^core$'
     if [[ $mode == full ]]; then
+      stage "build CUDA for all architectures"; build cuda wavefield_backend_cuda
       stage "build tsan"; build tsan tests_threads
       stage "tsan tests of what is shared between threads"; test_preset tsan -L '^threads$'
     fi ;;

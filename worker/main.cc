@@ -40,6 +40,9 @@ int main(int argc, char** argv) {
   app.add_option("--memory-per-slot", flags.memory_per_slot,
                  "bytes; default: 0.9 of all, shared out")
       ->check(CLI::PositiveNumber);
+  app.add_option("--gpus", flags.gpus,
+                 "NVIDIA GPUs to offer as slots of device cuda: all, none, or indices like 0,2")
+      ->capture_default_str();
   app.add_option("--advertise-address", flags.advertise_address,
                  "where ranks on other hosts reach this one; default: found out");
   app.add_option("--orphan-timeout", orphan_hours,

@@ -31,6 +31,7 @@ struct Flags {
   std::string data_dir;
   int slots = 2;
   int threads_per_slot = 1;
+  std::string gpus = "all";
   int port = 7070;
   int http_port = 7071;
   std::string log_level = "info";
@@ -56,7 +57,8 @@ class LocalCluster {
     WF_RETURN_IF_ERROR(StartDaemon(
         {"wavefield-worker", "--coordinator", address(), "--data-dir", (root_ / "worker").string(),
          "--storage-root", storage, "--slots", std::to_string(flags_.slots), "--threads-per-slot",
-         std::to_string(flags_.threads_per_slot), "--log-level", flags_.log_level},
+         std::to_string(flags_.threads_per_slot), "--gpus", flags_.gpus, "--log-level",
+         flags_.log_level},
         "worker.log", worker_));
     return AwaitReady(*worker_, signals);
   }
@@ -176,6 +178,10 @@ void AddUpCommand(CLI::App& parent, CommandContext& context) {
   command->add_option("--threads-per-slot", flags->threads_per_slot, "threads of a rank")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
+  command
+      ->add_option("--gpus", flags->gpus,
+                   "NVIDIA GPUs to offer as slots of device cuda: all, none, or indices like 0,2")
+      ->capture_default_str();
   command->add_option("--port", flags->port, "of the API, on 127.0.0.1; 0 = any free one")
       ->capture_default_str()
       ->check(CLI::Range(0, 65535));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -41,6 +42,53 @@ std::string FormatWorkers(const v1::ListWorkersResponse& workers) {
   return table.ToString();
 }
 
+// "free", "jobs/a", or why no rank is given to it.
+std::string GpuState(const v1::Gpu& gpu) {
+  if (!gpu.holder().empty()) return gpu.holder();
+  if (gpu.unavailable().empty()) return "free";
+  return (gpu.slot() < 0 ? "not offered: " : "held: ") + gpu.unavailable();
+}
+
+std::string FormatGpus(const v1::ListWorkersResponse& workers) {
+  Table table({{"WORKER"},
+               {"GPU", Align::kRight},
+               {"MODEL"},
+               {"MEMORY", Align::kRight},
+               {"USED", Align::kRight},
+               {"BUSY", Align::kRight},
+               {"TEMPERATURE", Align::kRight},
+               {"POWER", Align::kRight},
+               {"ECC", Align::kRight},
+               {"XID", Align::kRight},
+               {"DRIVER"},
+               {"STATE"}});
+  for (const v1::Worker& worker : workers.workers()) {
+    for (const v1::Gpu& gpu : worker.gpus()) {
+      const v1::GpuTelemetry& now = gpu.telemetry();
+      const auto known = [](bool has, const std::string& text) {
+        return has ? text : std::string("-");
+      };
+      table.AddRow(
+          {ResourceId(worker.name()), std::to_string(gpu.index()), gpu.model(),
+           FormatBytes(static_cast<double>(gpu.memory_bytes())),
+           known(now.has_memory_used_bytes(),
+                 FormatBytes(static_cast<double>(now.memory_used_bytes()))),
+           known(now.has_utilization(), FormatFixed(100 * now.utilization(), 0) + " %"),
+           known(now.has_temperature_celsius(), FormatFixed(now.temperature_celsius(), 0) + " °C"),
+           known(now.has_power_watts(), FormatFixed(now.power_watts(), 0) + " W"),
+           known(now.has_uncorrected_ecc_errors(), std::to_string(now.uncorrected_ecc_errors())),
+           known(now.last_xid() != 0, std::to_string(now.last_xid())), gpu.driver_version(),
+           GpuState(gpu)});
+    }
+  }
+  return table.ToString();
+}
+
+bool HasGpus(const v1::ListWorkersResponse& workers) {
+  return std::any_of(workers.workers().begin(), workers.workers().end(),
+                     [](const v1::Worker& worker) { return worker.gpus_size() > 0; });
+}
+
 absl::StatusOr<int> Run(bool json, const ConnectionFlags& connection) {
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
   v1::ListWorkersResponse all;
@@ -55,6 +103,7 @@ absl::StatusOr<int> Run(bool json, const ConnectionFlags& connection) {
     std::fprintf(stderr, "No workers. Start 'wavefield-worker' on the hosts that shall train.\n");
   } else {
     std::printf("%s", FormatWorkers(all).c_str());
+    if (HasGpus(all)) std::printf("\n%s", FormatGpus(all).c_str());
   }
   return kExitSuccess;
 }

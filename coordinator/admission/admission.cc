@@ -1,18 +1,21 @@
 #include "coordinator/admission/admission.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <optional>
 #include <set>
 
 #include "coordinator/admission/spec_defaults.h"
+#include "coordinator/cluster/slot_groups.h"
 #include "coordinator/jobs/text.h"
 #include "coordinator/jobs/timestamps.h"
 #include "coordinator/rpc/requests.h"
 #include "core/base/status_macros.h"
 #include "core/base/suggest.h"
 #include "core/model/accounting.h"
+#include "core/model/memory_savings.h"
 #include "proto/rpc/status.h"
 
 namespace wavefield::coordinator {
@@ -57,10 +60,21 @@ class Admission {
     violations_.push_back({field, description});
   }
 
-  std::set<std::string> OfferedDevices() const {
-    std::set<std::string> devices;
+  // Those that programs of this version know, and what else workers offer.
+  std::set<std::string> KnownDevices() const {
+    std::set<std::string> devices = {"cpu", kCuda};
     for (const Worker& worker : facts_.workers) devices.insert(worker.device());
     return devices;
+  }
+
+  std::vector<SlotGroup> SlotsAskedFor() const {
+    std::vector<SlotGroup> groups;
+    for (const Worker& worker : facts_.workers) {
+      for (SlotGroup& group : SlotGroupsOf(worker)) {
+        if (group.device == spec_.resources().device()) groups.push_back(std::move(group));
+      }
+    }
+    return groups;
   }
 
   void CheckResources() {
@@ -68,20 +82,16 @@ class Admission {
     if (!resources.has_device()) resources.set_device("cpu");
     if (!resources.has_world_size()) resources.set_world_size(1);
     if (!resources.has_min_world_size()) resources.set_min_world_size(0);
-    const std::set<std::string> offered = OfferedDevices();
-    const bool device_known = resources.device() == "cpu" || offered.contains(resources.device());
+    const std::set<std::string> known = KnownDevices();
+    const bool device_known = known.contains(resources.device());
     if (!device_known) {
-      std::string others = "cpu";
-      for (const std::string& device : offered) {
-        if (device != "cpu") others += ", " + device;
-      }
       Refuse("resources.device",
              fmt::format("is '{}', which is not offered by any worker; allowed: {}",
-                         Shortened(resources.device(), 60), others));
+                         Shortened(resources.device(), 60), fmt::join(known, ", ")));
     }
     int64_t slots = 0;
-    for (const Worker& worker : facts_.workers) {
-      if (worker.device() == resources.device()) slots += worker.slots();
+    for (const SlotGroup& group : SlotsAskedFor()) {
+      slots += static_cast<int64_t>(group.slots.size());
     }
     const int64_t limit = slots > 0 ? slots : kMaxWorldSizeWithoutWorkers;
     const int64_t world_size = resources.world_size();
@@ -174,6 +184,12 @@ class Admission {
     training_ = TrainingConfigOf(spec_, world_size_);
     const auto wrong = Validate(training_, world_size_);
     violations_.insert(violations_.end(), wrong.begin(), wrong.end());
+    if (wrong.empty()) {
+      for (const FieldViolation& violation :
+           ValidateDevice(training_, spec_.resources().device())) {
+        violations_.push_back(violation);
+      }
+    }
     if (wrong.empty() && model_) {
       for (const FieldViolation& violation : ValidateTogether(training_, *model_)) {
         violations_.push_back(violation);
@@ -217,24 +233,28 @@ class Admission {
   }
 
   void CheckMemory() {
+    const std::string& device = spec_.resources().device();
     int64_t largest = 0;
-    int64_t threads = 1;
-    for (const Worker& worker : facts_.workers) {
-      if (worker.device() != spec_.resources().device()) continue;
-      largest = std::max(largest, worker.memory_per_slot());
-      threads = std::max<int64_t>(threads, worker.threads_per_slot());
+    for (const SlotGroup& group : SlotsAskedFor()) {
+      if (!group.slots.empty()) largest = std::max(largest, group.memory);
     }
-    const MemoryEstimate estimate = EstimateMemory(*model_, training_, static_cast<int>(threads));
+    int threads = 1;
+    for (const Worker& worker : facts_.workers) {
+      if (worker.device() == device) threads = std::max(threads, worker.threads_per_slot());
+    }
+    const MemoryEstimate estimate =
+        EstimateMemory(*model_, training_, threads, device, world_size_);
     record_.mutable_job()->set_memory_estimate_bytes(estimate.total());
     if (largest == 0 || estimate.total() <= largest) return;
     Refuse("training.micro_batch_size",
            fmt::format(
                "is {} at sequence_length {}: a rank needs about {:.2f} GiB ({:.2f} parameters, "
-               "gradients and optimizer state, {:.2f} activations), and the largest slot has "
-               "{:.2f} GiB; lower micro_batch_size or sequence_length, or take a smaller model",
+               "gradients and optimizer state, {:.2f} activations), and the largest {} slot has "
+               "{:.2f} GiB; {}",
                training_.micro_batch_size, training_.sequence_length, GiB(estimate.total()),
                GiB(estimate.parameters + estimate.gradients + estimate.optimizer),
-               GiB(estimate.activations), GiB(largest)));
+               GiB(estimate.activations), device, GiB(largest),
+               Advice(CheapestSavings(*model_, training_, threads, device, largest, world_size_))));
   }
 
   StoreReader& reader_;

@@ -14,6 +14,8 @@ TrainingConfig TrainingConfigOf(const JobSpec& spec, int64_t world_size) {
   if (training.has_max_steps()) config.max_steps = training.max_steps();
   if (training.has_max_minutes()) config.max_minutes = training.max_minutes();
   if (training.has_seed()) config.seed = training.seed();
+  config.precision = spec.resources().device() == "cuda" ? "bf16" : "fp32";
+  if (training.has_precision()) config.precision = training.precision();
   if (training.has_propagation()) config.propagation = training.propagation();
   if (training.has_recompute()) config.recompute = training.recompute();
   if (training.has_sequence_chunk()) config.sequence_chunk = training.sequence_chunk();
@@ -65,6 +67,7 @@ void SetTraining(const TrainingConfig& config, JobSpec& spec) {
   training.set_max_steps(config.max_steps);
   training.set_max_minutes(config.max_minutes);
   training.set_seed(config.seed);
+  training.set_precision(config.precision);
   training.set_propagation(config.propagation);
   training.set_recompute(config.recompute);
   training.set_sequence_chunk(static_cast<int32_t>(config.sequence_chunk));

@@ -6,11 +6,27 @@
 
 #include "absl/time/clock.h"
 #include "coordinator/cluster/random_id.h"
+#include "coordinator/cluster/slot_groups.h"
 #include "coordinator/jobs/job_states.h"
 
 namespace wavefield::coordinator {
 
 using namespace wavefield::v1;  // NOLINT: the messages this file is about
+
+namespace {
+
+// The registered GPUs as the last heartbeat described them.
+void TakeTelemetry(const std::vector<Gpu>& heard, Worker& worker) {
+  for (Gpu& gpu : *worker.mutable_gpus()) {
+    for (const Gpu& now : heard) {
+      if (now.uuid() != gpu.uuid()) continue;
+      *gpu.mutable_telemetry() = now.telemetry();
+      if (gpu.slot() >= 0) gpu.set_unavailable(now.unavailable());
+    }
+  }
+}
+
+}  // namespace
 
 void Cluster::JobsCommitted(const std::vector<JobRecord>& records) {
   std::set<std::string> touched;
@@ -64,11 +80,19 @@ std::vector<Worker> Cluster::Workers() const {
   const auto holders = Holders();
   std::vector<Worker> workers;
   for (const auto& [id, known] : workers_) {
-    Worker& worker = workers.emplace_back(known);
+    Worker& worker = workers.emplace_back(WithTelemetry(id, known));
     const bool live = leases_.IsLive(id, worker.incarnation());
     worker.set_state(live ? WORKER_STATE_READY : WORKER_STATE_LOST);
-    const auto held = holders.find(id);
-    worker.set_used_slots(held == holders.end() ? 0 : static_cast<int32_t>(held->second.size()));
+    if (const auto held = holders.find(id); held != holders.end()) {
+      const auto& slots = held->second;
+      worker.set_used_slots(
+          static_cast<int32_t>(std::distance(slots.begin(), slots.lower_bound(worker.slots()))));
+      for (Gpu& gpu : *worker.mutable_gpus()) {
+        if (const auto slot = slots.find(gpu.slot()); slot != slots.end()) {
+          gpu.set_holder(slot->second);
+        }
+      }
+    }
     if (const absl::Duration age = leases_.SinceHeartbeat(id); age != absl::InfiniteDuration()) {
       const int64_t milliseconds = absl::ToInt64Milliseconds(age);
       worker.mutable_heartbeat_age()->set_seconds(milliseconds / 1000);
@@ -77,6 +101,14 @@ std::vector<Worker> Cluster::Workers() const {
     }
   }
   return workers;
+}
+
+Worker Cluster::WithTelemetry(const std::string& id, const Worker& known) const {
+  Worker worker = known;
+  if (const auto heartbeats = leases_.Get(id, known.incarnation())) {
+    TakeTelemetry(heartbeats->gpus, worker);
+  }
+  return worker;
 }
 
 std::optional<std::string> Cluster::IncarnationOf(const std::string& worker) const {
@@ -147,25 +179,46 @@ std::vector<SchedulerSnapshot::Host> Cluster::Hosts() const {
   std::vector<SchedulerSnapshot::Host> hosts;
   for (const auto& [id, worker] : workers_) {
     if (!leases_.TakesWork(id, worker.incarnation())) continue;
-    SchedulerSnapshot::Host& host = hosts.emplace_back();
-    host.worker = id;
-    host.device = worker.device();
-    host.memory_per_slot = worker.memory_per_slot();
-    const auto held = holders.find(id);
-    for (int32_t slot = 0; slot < worker.slots(); ++slot) {
-      SchedulerSnapshot::Slot& shown = host.slots.emplace_back();
-      shown.index = slot;
-      if (held != holders.end() && held->second.contains(slot))
-        shown.holder = held->second.at(slot);
+    std::map<int32_t, std::string> held;
+    const Worker now = WithTelemetry(id, worker);
+    for (const Gpu& gpu : now.gpus()) {
+      if (!gpu.unavailable().empty()) held[gpu.slot()] = "another process on workers/" + id;
+    }
+    if (const auto holder = holders.find(id); holder != holders.end()) {
+      for (const auto& [slot, name] : holder->second) held[slot] = name;
+    }
+    for (SlotGroup& group : SlotGroupsOf(worker)) {
+      SchedulerSnapshot::Host& host = hosts.emplace_back();
+      host.worker = id;
+      host.device = std::move(group.device);
+      host.memory_per_slot = group.memory;
+      for (const int32_t slot : group.slots) {
+        const auto holder = held.find(slot);
+        host.slots.push_back({slot, holder == held.end() ? "" : holder->second});
+      }
     }
   }
   return hosts;
+}
+
+std::map<std::string, std::string> Cluster::Unfit() const {
+  std::map<std::string, std::string> unfit;
+  for (const auto& [id, worker] : workers_) {
+    if (!leases_.TakesWork(id, worker.incarnation())) continue;
+    for (const Gpu& gpu : worker.gpus()) {
+      if (gpu.slot() >= 0) continue;
+      unfit.emplace(kCuda,
+                    fmt::format("GPU {} of workers/{}: {}", gpu.index(), id, gpu.unavailable()));
+    }
+  }
+  return unfit;
 }
 
 SchedulerSnapshot Cluster::Snapshot() const {
   std::lock_guard lock(mutex_);
   SchedulerSnapshot snapshot;
   snapshot.hosts = Hosts();
+  snapshot.unfit = Unfit();
   for (const auto& [id, record] : jobs_) {
     const Job& job = record->job();
     if (job.state() != JOB_STATE_QUEUED) continue;
@@ -206,6 +259,7 @@ absl::StatusOr<std::shared_ptr<InferenceSession>> Cluster::StartInference(Infere
     int total = 0;
     std::map<std::string, int> held;
     for (const SchedulerSnapshot::Host& host : Hosts()) {
+      if (host.device == kCuda) continue;  // inference runs on the CPU
       for (const SchedulerSnapshot::Slot& slot : host.slots) {
         ++total;
         if (!slot.holder.empty()) {

@@ -76,6 +76,9 @@ class Cluster {
   // worker → slot → who holds it.
   std::map<std::string, std::map<int32_t, std::string>> Holders() const;
   std::vector<SchedulerSnapshot::Host> Hosts() const;
+  std::map<std::string, std::string> Unfit() const;
+  wavefield::v1::Worker WithTelemetry(const std::string& id,
+                                      const wavefield::v1::Worker& known) const;
 
   LeaseTable& leases_;
   SignalTable signals_;

@@ -19,19 +19,21 @@ void LeaseTable::Expect(const std::string& worker, const std::string& incarnatio
   leases_[worker] = {incarnation, false, lease_ * kReattachLeases, clock_.Monotonic(), {}};
 }
 
-absl::Status LeaseTable::Renew(const std::string& worker, const std::string& incarnation,
-                               int64_t spool_depth, bool draining) {
+absl::Status LeaseTable::Renew(const std::string& worker,
+                               const wavefield::v1::HeartbeatRequest& heartbeat) {
   std::lock_guard lock(mutex_);
   const auto lease = leases_.find(worker);
   if (lease == leases_.end() || !lease->second.registered ||
-      lease->second.incarnation != incarnation || HasExpired(lease->second, clock_.Monotonic())) {
+      lease->second.incarnation != heartbeat.incarnation() ||
+      HasExpired(lease->second, clock_.Monotonic())) {
     return absl::NotFoundError(
         fmt::format("workers/{} is not registered with this incarnation: register again", worker));
   }
   lease->second.heard = clock_.Monotonic();
   lease->second.heartbeats.count += 1;
-  lease->second.heartbeats.spool_depth = spool_depth;
-  lease->second.heartbeats.draining = draining;
+  lease->second.heartbeats.spool_depth = heartbeat.spool_depth();
+  lease->second.heartbeats.draining = heartbeat.draining();
+  lease->second.heartbeats.gpus.assign(heartbeat.gpus().begin(), heartbeat.gpus().end());
   return absl::OkStatus();
 }
 

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "wavefield/v1/worker_service.pb.h"
 
 namespace wavefield::coordinator {
 
@@ -22,9 +23,10 @@ inline constexpr int kReattachLeases = 3;
 class LeaseTable {
  public:
   struct Heartbeats {
-    int64_t count = 0;        // since the lease was granted
-    int64_t spool_depth = 0;  // as of the last one
-    bool draining = false;    // as of the last one
+    int64_t count = 0;                     // since the lease was granted
+    int64_t spool_depth = 0;               // as of the last one
+    bool draining = false;                 // as of the last one
+    std::vector<wavefield::v1::Gpu> gpus;  // as of the last one
   };
   struct Expired {
     std::string worker;
@@ -42,8 +44,7 @@ class LeaseTable {
   // to register again.
   void Expect(const std::string& worker, const std::string& incarnation);
   // NOT_FOUND when the worker must register (again).
-  absl::Status Renew(const std::string& worker, const std::string& incarnation, int64_t spool_depth,
-                     bool draining);
+  absl::Status Renew(const std::string& worker, const wavefield::v1::HeartbeatRequest& heartbeat);
   // Registered, and its lease has not run out.
   bool IsLive(const std::string& worker, const std::string& incarnation) const;
   // Live, and not about to end.

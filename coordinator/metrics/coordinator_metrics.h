@@ -24,7 +24,17 @@ struct CoordinatorMetrics {
 
   Family<Gauge>& jobs;          // {state}
   Family<Gauge>& workers;       // {state}
-  Family<Gauge>& worker_slots;  // {state: free, used}
+  Family<Gauge>& worker_slots;  // {device, state: free, used}
+
+  // {worker, gpu}; gone when the worker is.
+  Family<Gauge>& gpu_available;
+  Family<Gauge>& gpu_memory;
+  Family<Gauge>& gpu_memory_used;
+  Family<Gauge>& gpu_utilization;
+  Family<Gauge>& gpu_temperature;
+  Family<Gauge>& gpu_power;
+  Family<Gauge>& gpu_ecc_errors;
+  Family<Gauge>& gpu_last_xid;
 
   // {training_job}; gone a while after the job ended.
   Family<Gauge>& loss;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "coordinator/jobs/text.h"
@@ -16,6 +17,9 @@ namespace {
 
 constexpr int kMaxSlots = 1024;
 constexpr int kMaxThreads = 4096;
+constexpr int kMaxGpus = 64;
+constexpr size_t kMaxGpuTextBytes = 128;
+constexpr size_t kMaxReasonBytes = 2000;
 constexpr size_t kMaxKeyBytes = 256;
 constexpr size_t kMaxValueBytes = 64 << 10;
 
@@ -63,6 +67,16 @@ absl::Status CheckRegistration(const wavefield::v1::RegisterWorkerRequest& reque
   WF_RETURN_IF_ERROR(CheckRange("slots", request.slots(), 1, kMaxSlots));
   WF_RETURN_IF_ERROR(CheckRange("threads_per_slot", request.threads_per_slot(), 0, kMaxThreads));
   WF_RETURN_IF_ERROR(CheckRange("memory_per_slot", request.memory_per_slot(), 0, int64_t{1} << 50));
+  WF_RETURN_IF_ERROR(CheckGpus(request.gpus()));
+  std::set<int32_t> slots;
+  for (const wavefield::v1::Gpu& gpu : request.gpus()) {
+    if (gpu.slot() == -1) continue;
+    WF_RETURN_IF_ERROR(CheckRange("gpus.slot", gpu.slot(), request.slots(),
+                                  int64_t{request.slots()} + request.gpus_size() - 1));
+    if (!slots.insert(gpu.slot()).second) {
+      return InvalidField("gpus.slot", fmt::format("is {} twice; each has its own", gpu.slot()));
+    }
+  }
   if (!std::isfinite(request.matmul_rate()) || request.matmul_rate() < 0) {
     return InvalidField("matmul_rate",
                         fmt::format("is {}; allowed: 0 and up", request.matmul_rate()));
@@ -75,6 +89,22 @@ absl::Status CheckRegistration(const wavefield::v1::RegisterWorkerRequest& reque
           "is not what the coordinator wrote to {}; mount the same directory on both and give it "
           "with --storage-root",
           request.worker_id(), (storage_root / "probe").string()));
+}
+
+absl::Status CheckGpus(const google::protobuf::RepeatedPtrField<wavefield::v1::Gpu>& gpus) {
+  WF_RETURN_IF_ERROR(CheckRange("gpus", gpus.size(), 0, kMaxGpus));
+  for (const wavefield::v1::Gpu& gpu : gpus) {
+    WF_RETURN_IF_ERROR(CheckText("gpus.uuid", gpu.uuid(), kMaxGpuTextBytes));
+    WF_RETURN_IF_ERROR(CheckText("gpus.model", gpu.model(), kMaxGpuTextBytes));
+    WF_RETURN_IF_ERROR(CheckText("gpus.driver_version", gpu.driver_version(), kMaxGpuTextBytes));
+    WF_RETURN_IF_ERROR(CheckRange("gpus.memory_bytes", gpu.memory_bytes(), 0, int64_t{1} << 50));
+    if (gpu.unavailable().size() > kMaxReasonBytes) {
+      return InvalidField("gpus.unavailable",
+                          fmt::format("has {} bytes; at most {} are allowed",
+                                      gpu.unavailable().size(), kMaxReasonBytes));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckRendezvousKey(const std::string& key) {

@@ -17,6 +17,9 @@ absl::StatusOr<std::string> WorkerIdOf(const std::string& name);
 absl::Status CheckRegistration(const wavefield::v1::RegisterWorkerRequest& request,
                                const std::filesystem::path& storage_root, const std::string& probe);
 
+// INVALID_ARGUMENT naming the field.
+absl::Status CheckGpus(const google::protobuf::RepeatedPtrField<wavefield::v1::Gpu>& gpus);
+
 absl::Status CheckRendezvousKey(const std::string& key);
 absl::Status CheckRendezvousValue(const std::string& value);
 

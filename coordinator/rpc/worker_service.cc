@@ -90,6 +90,7 @@ absl::Status WorkerService::Register(const v1::RegisterWorkerRequest& request,
   worker.set_memory_per_slot(request.memory_per_slot());
   worker.set_matmul_rate(request.matmul_rate());
   worker.set_version(request.version());
+  *worker.mutable_gpus() = request.gpus();
   *worker.mutable_register_time() = ToTimestamp(context_.clock.Now());
   std::set<std::string> running;
   for (const v1::RunningTask& task : request.running()) running.insert(task.task_id());
@@ -106,8 +107,9 @@ absl::Status WorkerService::Register(const v1::RegisterWorkerRequest& request,
                                   fmt::format("workers/{} registered again without it", id));
   context_.leases.Grant(id, request.incarnation());
   context_.cluster.PutWorker(worker);
-  spdlog::info("workers/{} registered: {} {} slots at {}, {} of its tasks run", id, request.slots(),
-               request.device(), request.address(), running.size());
+  spdlog::info("workers/{} registered: {} {} slots and {} GPUs at {}, {} of its tasks run", id,
+               request.slots(), request.device(), request.gpus_size(), request.address(),
+               running.size());
   response.set_name(worker.name());
   *response.mutable_heartbeat_interval() = ToProtoDuration(context_.heartbeat_interval);
   *response.mutable_lease() = ToProtoDuration(context_.leases.lease());
@@ -120,11 +122,12 @@ grpc::ServerUnaryReactor* WorkerService::Heartbeat(grpc::CallbackServerContext* 
                                                    const v1::HeartbeatRequest* request,
                                                    v1::HeartbeatResponse*) {
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  const auto id = WorkerIdOf(request->name());
-  reactor->Finish(
-      ToGrpcStatus(id.ok() ? context_.leases.Renew(*id, request->incarnation(),
-                                                   request->spool_depth(), request->draining())
-                           : id.status()));
+  const auto renew = [&]() -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const std::string id, WorkerIdOf(request->name()));
+    WF_RETURN_IF_ERROR(CheckGpus(request->gpus()));
+    return context_.leases.Renew(id, *request);
+  };
+  reactor->Finish(ToGrpcStatus(renew()));
   return reactor;
 }
 

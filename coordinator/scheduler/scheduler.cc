@@ -109,9 +109,12 @@ SchedulerPlan Schedule(const SchedulerSnapshot& snapshot) {
                        job->ranks_still_running, job->ranks_still_running == 1 ? "" : "s",
                        job->ranks_still_running == 1 ? "has" : "have")});
     } else if (total < job->world_size) {
-      const std::string have = total == 0
-                                   ? fmt::format("no worker offers {}", job->device)
-                                   : fmt::format("the cluster has {}", Slots(total, job->device));
+      const auto unfit = snapshot.unfit.find(job->device);
+      const std::string have =
+          total > 0 ? fmt::format("the cluster has {}", Slots(total, job->device))
+          : unfit == snapshot.unfit.end()
+              ? fmt::format("no worker offers {}", job->device)
+              : fmt::format("no worker offers {} ({})", job->device, unfit->second);
       plan.waits.push_back(
           {job->id, JOB_REASON_WAITING_FOR_WORKERS,
            fmt::format("{}; {}{}", needs, have,

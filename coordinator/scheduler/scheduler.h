@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,7 @@ struct SchedulerSnapshot {
     std::string holder;  // "jobs/x", "an evaluation", …; empty: free
   };
   struct Host {
-    std::string worker;  // id
+    std::string worker;  // id; several hosts are one worker's when its slots differ
     std::string device;
     int64_t memory_per_slot = 0;  // bytes; 0: unknown
     std::vector<Slot> slots;
@@ -32,6 +33,7 @@ struct SchedulerSnapshot {
 
   std::vector<Host> hosts;  // those that can take work
   std::vector<QueuedJob> queue;
+  std::map<std::string, std::string> unfit;  // device → one that is there and why it is of no use
 };
 
 struct SchedulerPlan {

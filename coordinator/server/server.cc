@@ -13,7 +13,9 @@
 #include <thread>
 
 #include "absl/strings/ascii.h"
+#include "coordinator/cluster/slot_groups.h"
 #include "coordinator/control/control_loop.h"
+#include "coordinator/metrics/gpu_series.h"
 #include "coordinator/metrics/http_server.h"
 #include "coordinator/rpc/checkpoint_service.h"
 #include "coordinator/rpc/dataset_service.h"
@@ -46,6 +48,7 @@ struct Server::Parts {
         lock(std::move(lock)),
         metrics(registry),
         series(metrics, Clock::Real(), options.series_retention),
+        gpus(metrics),
         leases(options.lease, Clock::Real()),
         cluster(leases) {}
 
@@ -54,6 +57,7 @@ struct Server::Parts {
   prometheus::Registry registry;
   CoordinatorMetrics metrics;
   JobSeries series;
+  GpuSeries gpus;
   LeaseTable leases;
   Cluster cluster;
   std::unique_ptr<SqliteStore> store;
@@ -191,20 +195,30 @@ void Server::Parts::UpdateCounts() {
           .Set(static_cast<double>(by_state[static_cast<v1::JobState>(state)]));
     }
   }
-  int ready = 0, lost = 0, used = 0, slots = 0;
-  for (const v1::Worker& worker : cluster.Workers()) {
-    if (worker.state() != v1::WORKER_STATE_READY) {
-      ++lost;
-      continue;
+  std::vector<v1::Worker> workers = cluster.Workers();
+  const size_t known = workers.size();
+  std::erase_if(workers,
+                [](const auto& worker) { return worker.state() != v1::WORKER_STATE_READY; });
+  metrics.workers.Add({{"state", "ready"}}).Set(static_cast<double>(workers.size()));
+  metrics.workers.Add({{"state", "lost"}}).Set(static_cast<double>(known - workers.size()));
+  // Device → used, free. A GPU that something is in the way of is neither.
+  std::map<std::string, std::pair<int, int>> slots = {{"cpu", {}}, {kCuda, {}}};
+  for (const v1::Worker& worker : workers) {
+    slots[worker.device()].first += worker.used_slots();
+    slots[worker.device()].second += worker.slots() - worker.used_slots();
+    for (const v1::Gpu& gpu : worker.gpus()) {
+      if (!gpu.holder().empty()) {
+        ++slots[kCuda].first;
+      } else if (gpu.unavailable().empty()) {
+        ++slots[kCuda].second;
+      }
     }
-    ++ready;
-    used += worker.used_slots();
-    slots += worker.slots();
   }
-  metrics.workers.Add({{"state", "ready"}}).Set(ready);
-  metrics.workers.Add({{"state", "lost"}}).Set(lost);
-  metrics.worker_slots.Add({{"state", "used"}}).Set(used);
-  metrics.worker_slots.Add({{"state", "free"}}).Set(slots - used);
+  for (const auto& [device, counts] : slots) {
+    metrics.worker_slots.Add({{"device", device}, {"state", "used"}}).Set(counts.first);
+    metrics.worker_slots.Add({{"device", device}, {"state", "free"}}).Set(counts.second);
+  }
+  gpus.Show(workers);
 }
 
 std::string Server::Parts::MetricsPage() {

@@ -9,8 +9,14 @@
 //
 // Laws. Parameter gradients accumulate (+=), activation gradients overwrite (=), unless an argument
 // says otherwise. Inputs and outputs do not overlap unless an argument says so. Tensors are dense
-// and row-major, fp32 where nothing else is said, memory of this backend. Shapes are REQUIREd: a
-// mismatch is a programmer error and aborts.
+// and row-major, memory of this backend. Shapes and element types are REQUIREd: a mismatch is a
+// programmer error and aborts.
+//
+// Element types. Activations and their gradients are all fp32 or all bf16 within a call. Everything
+// else is fp32: parameters and their gradients, damping (`pre` too) and its gradient, states and
+// histories, what a layer keeps per row for its backward pass (inverse_rms, mean and
+// inverse_deviation of a layer norm, log_sum), losses, the ranges of the optimizer. Arithmetic is
+// fp32 or better in any case. The cpu and reference backends REQUIRE fp32 everywhere.
 //
 // Sequences may come in pieces. An operation that mixes tokens takes a `state`: what the tokens
 // before this piece left behind, empty for none; Forward reads it and advances it. Backward takes
@@ -65,23 +71,32 @@ class Backend {
   // What changes bits besides name and threads: instruction set or device model, library versions.
   virtual std::string fingerprint() const = 0;
   virtual int threads() const = 0;
+  // Waits until all that was asked for is done. A device may return from an operation before that.
+  virtual void Synchronize() {}
 
   // ---- memory ----
   // 64-byte aligned; aborts with the size when there is none left. Contents are undefined.
   virtual void* Allocate(size_t bytes) = 0;
   virtual void Free(void* data) = 0;
+  // What operations will need beside their operands (MemoryEstimate::reserved): taken now, so that
+  // none of them allocates later. More is taken when it is needed. REQUIRES: no operation ran yet
+  // but Fill, copies, and products of one type.
+  virtual void ReserveWorkspace(size_t) {}
   virtual void CopyFromHost(const void* source, Tensor destination) = 0;
   virtual void CopyToHost(Tensor source, void* destination) = 0;
-  // destination = source, equal shapes.
+  // destination = source, equal shapes and types.
   virtual void Copy(Tensor source, Tensor destination) = 0;
+  // x = value, fp32 or bf16.
   virtual void Fill(Tensor x, float value) = 0;
 
   // ---- linear algebra ----
   // c = op(a) · op(b) + beta · c, with op(a) [m, k], op(b) [k, n], c [m, n]; beta is 0 or 1.
-  // Row i of c depends on row i of op(a) alone (bit for bit) while the shapes stay the same.
+  // Row i of c depends on row i of op(a) alone (bit for bit) while the shapes stay the same. Each
+  // of a, b, c is fp32 or bf16 by itself: when one of them is bf16, an a or b of fp32 is rounded to
+  // bf16 first; products are summed in fp32 in any case.
   virtual void MatMul(Transpose transpose_a, Transpose transpose_b, Tensor a, Tensor b, float beta,
                       Tensor c) = 0;
-  // destination += source, equal shapes.
+  // destination += source, equal shapes and types, fp32 or bf16.
   virtual void Add(Tensor source, Tensor destination) = 0;
 
   // ---- embedding ----
@@ -126,7 +141,8 @@ class Backend {
   // empty or [B, H, 2·d, d]: for each head the complex field S = Σ_s Γ(t,s) e^{iω(t−s)} k_s v_sᵀ (d
   // rows of the real part, then d rows of the imaginary part; row: k, column: v) as of the last
   // token. With T = 1 kChunked is the recurrence that generation uses: work and memory do not
-  // depend on how much came before.
+  // depend on how much came before. A value that is not finite may reach earlier rows of its chunk
+  // (of 64 tokens; with kDirect all), whose sums multiply what is later by 0, but none before it.
   virtual void FieldOuterForward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
                                  Tensor frequency, Tensor phase, Tensor state, Tensor y) = 0;
   // dqkv [N, 3D] =, ddamping = (of damping's shape), dfrequency [H] +=, dphase [H] +=.
@@ -213,7 +229,7 @@ class Backend {
                            int64_t destination_column) = 0;
   // Features: columns [column, column + C) of y [N, ·] = max(x, 0) + floor; x [N, C].
   virtual void ReluForward(float floor, Tensor x, int64_t column, Tensor y) = 0;
-  // dx [N, C] = those columns of dy where y > floor, else 0.
+  // dx [N, C] = those columns of dy where y > floor, rounded as y is, else 0.
   virtual void ReluBackward(float floor, Tensor y, int64_t column, Tensor dy, Tensor dx) = 0;
   // Sinusoidal positions: x[n, 2i] += sin(a), x[n, 2i+1] += cos(a), a = (position + t) ·
   // 10000^(−2i/D), in double. x [N, D]; D even.
@@ -288,8 +304,9 @@ inline Tensor AllocateFloats(Backend& backend, int64_t elements) {
 std::unique_ptr<Backend> MakeCpuBackend(int threads);
 std::unique_ptr<Backend> MakeReferenceBackend();
 
-// Rate of a 2048³ fp32 matrix product on `backend` in FLOP/s (best of three): the unit of
-// matmul_rate_ratio.
-double MeasureMatMulRate(Backend& backend);
+// Rate of a matrix product of this type, fp32 or bf16, on `backend` in FLOP/s: the unit of
+// matmul_rate_ratio. Of 2048³, best of three; of 8192³ where that takes less than a millisecond, as
+// on a GPU; of 512³ where it would take seconds. Three such matrices are allocated meanwhile.
+double MeasureMatMulRate(Backend& backend, DType type);
 
 }  // namespace wavefield

@@ -1,8 +1,9 @@
 #pragma once
 
-// The shape laws of backend.h, written once for all implementations. Every function aborts with the
-// operation, the argument, the shape it has and the shape required; otherwise it returns the sizes.
-// Letters as in backend.h.
+// The laws of shapes and element types of backend.h, written once for all implementations. Every
+// function aborts with the operation, the argument, what it is and what is required; otherwise it
+// returns the sizes. None looks at elements but RequireIds and RequireTargets, which are for memory
+// of the host. Letters as in backend.h.
 
 #include <cstdint>
 
@@ -48,14 +49,17 @@ struct ReadoutSizes {
 // Sizes of c = op(a) · op(b); m, n, k as in BLAS.
 MatMulSizes MatMul(Transpose transpose_a, Transpose transpose_b, Tensor a, Tensor b, float beta,
                    Tensor c);
+// Of any one type; returns the number of elements.
+int64_t Copy(Tensor source, Tensor destination);
 // Flat ranges; return the number of elements.
 int64_t Add(Tensor source, Tensor destination);
 int64_t Axpby(Tensor x, Tensor y);
 int64_t SumOfSquares(Tensor x);
 int64_t AdamW(Tensor gradient, Tensor parameter, Tensor m, Tensor v);
 
-// Also requires every id to be in [0, V).
 EmbeddingSizes Embedding(Tensor ids, Tensor rows, Tensor table);
+// Every id is in [0, vocabulary).
+void RequireIds(Tensor ids, int64_t vocabulary);
 RowSizes RmsNormForward(Tensor x, Tensor weight, Tensor y, Tensor inverse_rms);
 RowSizes RmsNormBackward(Tensor x, Tensor weight, Tensor inverse_rms, Tensor dy, Tensor residual,
                          Tensor dx, Tensor dweight);
@@ -125,8 +129,10 @@ RowSizes InterferenceBackward(Tensor near, Tensor far, Tensor echo, Tensor gate,
                               Tensor dy, Tensor dnear, Tensor dfar, Tensor decho, Tensor dgate,
                               Tensor dtemperature);
 
-// Also requires every target to be −1 or in [0, V). width is V.
+// width is V.
 RowSizes CrossEntropy(Tensor logits, Tensor targets, Tensor row_loss, Tensor row_correct);
+// Every target is −1 or in [0, vocabulary).
+void RequireTargets(Tensor targets, int64_t vocabulary);
 SequenceSizes Dropout(float rate, int64_t batch, int64_t position, Tensor x);
 
 // The random bits behind dropout, the same for all implementations: element (b, token, c) is

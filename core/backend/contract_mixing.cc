@@ -11,7 +11,7 @@ FieldSizes Field(const char* op, int64_t batch, Tensor qkv, Tensor damping, Tens
   RequireRank({op, "damping"}, damping, 2);
   const int64_t rows = qkv.shape[0], width = qkv.shape[1] / 3, heads = damping.shape[1];
   WF_CHECK_MSG(heads > 0 && width % heads == 0, Label({op, "damping"}, damping));
-  Require({op, "qkv"}, qkv, {rows, 3 * width});
+  Require({op, "qkv"}, qkv, {rows, 3 * width}, ActivationType({op, "qkv"}, qkv));
   const bool is_static = damping.shape[0] == 1 && rows != 1;
   Require({op, "damping"}, damping, {is_static ? 1 : rows, heads});
   Require({op, "frequency"}, frequency, {heads});
@@ -23,9 +23,9 @@ FieldSizes FieldBackward(const char* op, int64_t batch, Tensor qkv, Tensor dampi
                          Tensor frequency, Tensor phase, Tensor state, Tensor dy, Tensor dstate,
                          Tensor dqkv, Tensor ddamping, Tensor dfrequency, Tensor dphase) {
   const FieldSizes size = Field(op, batch, qkv, damping, frequency, phase);
-  Require({op, "dy"}, dy, {qkv.shape[0], size.width()});
+  Require({op, "dy"}, dy, {qkv.shape[0], size.width()}, qkv.dtype);
   RequireStateGradient({op, "dstate"}, state, dstate);
-  Require({op, "dqkv"}, dqkv, qkv.shape);
+  Require({op, "dqkv"}, dqkv, qkv.shape, qkv.dtype);
   Require({op, "ddamping"}, ddamping, damping.shape);
   Require({op, "dfrequency"}, dfrequency, frequency.shape);
   Require({op, "dphase"}, dphase, phase.shape);
@@ -50,10 +50,11 @@ ShortConvSizes ShortConvForward(int64_t batch, Tensor qkvg, Tensor weight, Tenso
   RequireRank({op, "qkvg"}, qkvg, 2);
   const int64_t rows = qkvg.shape[0], channels = weight.shape[0], taps = weight.shape[1];
   WF_CHECK_MSG(channels % 3 == 0 && taps > 0, Label({op, "weight"}, weight));
-  Require({op, "qkvg"}, qkvg, {rows, channels / 3 * 4});
+  const DType type = ActivationType({op, "qkvg"}, qkvg);
+  Require({op, "qkvg"}, qkvg, {rows, channels / 3 * 4}, type);
   Require({op, "weight"}, weight, {channels, taps});
   Require({op, "bias"}, bias, {channels});
-  Require({op, "qkv"}, qkv, {rows, channels});
+  Require({op, "qkv"}, qkv, {rows, channels}, type);
   RequireState({op, "state"}, state, batch * (taps - 1) * channels);
   return {{batch, Tokens(op, batch, rows)}, channels, taps};
 }
@@ -64,7 +65,7 @@ ShortConvSizes ShortConvBackward(int64_t batch, Tensor qkvg, Tensor weight, Tens
   constexpr const char* op = "ShortConvBackward";
   const ShortConvSizes size = ShortConvForward(batch, qkvg, weight, bias, state, dqkv);
   RequireStateGradient({op, "dstate"}, state, dstate);
-  Require({op, "dqkvg"}, dqkvg, qkvg.shape);
+  Require({op, "dqkvg"}, dqkvg, qkvg.shape, qkvg.dtype);
   Require({op, "dweight"}, dweight, weight.shape);
   Require({op, "dbias"}, dbias, bias.shape);
   return size;
@@ -90,7 +91,7 @@ FieldSizes FieldOuterForward(Propagation way, int64_t batch, Tensor qkv, Tensor 
   WF_CHECK(way == Propagation::kChunked || way == Propagation::kDirect);
   const FieldSizes size = Field(op, batch, qkv, damping, frequency, phase);
   RequireState({op, "state"}, state, batch * size.heads * 2 * size.head_width * size.head_width);
-  Require({op, "y"}, y, {qkv.shape[0], size.width()});
+  Require({op, "y"}, y, {qkv.shape[0], size.width()}, qkv.dtype);
   return size;
 }
 
@@ -112,7 +113,7 @@ FieldSizes FieldElementwiseForward(Propagation way, int64_t batch, Tensor qkv, T
   const FieldSizes size = Field(op, batch, qkv, damping, frequency, phase);
   RequireElementwiseWay(op, way, size, state);
   RequireState({op, "state"}, state, batch * size.heads * 2 * size.head_width);
-  Require({op, "field"}, field, {qkv.shape[0], size.width()});
+  Require({op, "field"}, field, {qkv.shape[0], size.width()}, qkv.dtype);
   return size;
 }
 
@@ -135,7 +136,7 @@ AttentionSizes Rotary(int64_t batch, int64_t heads, int64_t position, Tensor qkv
   WF_CHECK_MSG(heads > 0 && qkv.shape[1] % 3 == 0 && width % (2 * heads) == 0,
                Label({op, "qkv"}, qkv) + " does not divide into " + std::to_string(heads) +
                    " heads of an even width");
-  Require({op, "qkv"}, qkv, {rows, 3 * width});
+  Require({op, "qkv"}, qkv, {rows, 3 * width}, ActivationType({op, "qkv"}, qkv));
   WF_CHECK_MSG(position >= 0, "Rotary: position is " + std::to_string(position));
   return {{batch, Tokens(op, batch, rows)}, heads, width / heads, 0};
 }
@@ -155,7 +156,7 @@ AttentionSizes AttentionForward(int64_t batch, int64_t heads, int64_t position, 
                  Label({op, "history"}, history) + ", required are " +
                      std::to_string(position + size.tokens) + " rows");
   }
-  Require({op, "y"}, y, {qkv.shape[0], size.width()});
+  Require({op, "y"}, y, {qkv.shape[0], size.width()}, qkv.dtype);
   Require({op, "log_sum"}, log_sum, {qkv.shape[0], heads});
   return size;
 }
@@ -165,9 +166,9 @@ AttentionSizes AttentionBackward(int64_t batch, int64_t heads, int64_t position,
                                  Tensor dhistory, Tensor dqkv) {
   constexpr const char* op = "AttentionBackward";
   const AttentionSizes size = AttentionForward(batch, heads, position, qkv, history, y, log_sum);
-  Require({op, "dy"}, dy, y.shape);
+  Require({op, "dy"}, dy, y.shape, y.dtype);
   RequireStateGradient({op, "dhistory"}, history, dhistory);
-  Require({op, "dqkv"}, dqkv, qkv.shape);
+  Require({op, "dqkv"}, dqkv, qkv.shape, qkv.dtype);
   return size;
 }
 
@@ -178,12 +179,13 @@ ReadoutSizes FieldReadoutForward(Tensor y, Tensor qkv, Tensor coupling, Tensor h
   RequireRank({op, "coupling"}, coupling, 2);
   const int64_t rows = y.shape[0], width = y.shape[1], heads = coupling.shape[0];
   WF_CHECK_MSG(heads > 0 && width % heads == 0, Label({op, "coupling"}, coupling));
-  Require({op, "y"}, y, {rows, width});
+  const DType type = ActivationType({op, "y"}, y);
+  Require({op, "y"}, y, {rows, width}, type);
   Require({op, "coupling"}, coupling, {heads, heads});
   Require({op, "head_norm"}, head_norm, {width});
-  if (!qkv.empty()) Require({op, "qkv"}, qkv, {rows, 3 * width});
-  Require({op, "qkvg"}, qkvg, {rows, 4 * width});
-  Require({op, "out"}, out, {rows, width});
+  if (!qkv.empty()) Require({op, "qkv"}, qkv, {rows, 3 * width}, type);
+  Require({op, "qkvg"}, qkvg, {rows, 4 * width}, type);
+  Require({op, "out"}, out, {rows, width}, type);
   return {rows, heads, width / heads};
 }
 
@@ -192,9 +194,9 @@ ReadoutSizes FieldReadoutBackward(Tensor y, Tensor qkv, Tensor coupling, Tensor 
                                   Tensor dcoupling, Tensor dhead_norm) {
   constexpr const char* op = "FieldReadoutBackward";
   const ReadoutSizes size = FieldReadoutForward(y, qkv, coupling, head_norm, qkvg, dout);
-  Require({op, "dy"}, dy, y.shape);
-  if (!qkv.empty()) Require({op, "dqkv"}, dqkv, qkv.shape);
-  Require({op, "dqkvg"}, dqkvg, qkvg.shape);
+  Require({op, "dy"}, dy, y.shape, y.dtype);
+  if (!qkv.empty()) Require({op, "dqkv"}, dqkv, qkv.shape, qkv.dtype);
+  Require({op, "dqkvg"}, dqkvg, qkvg.shape, qkvg.dtype);
   Require({op, "dcoupling"}, dcoupling, coupling.shape);
   Require({op, "dhead_norm"}, dhead_norm, head_norm.shape);
   return size;

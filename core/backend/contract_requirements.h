@@ -20,11 +20,20 @@ inline std::string Label(Argument argument, const Tensor& tensor) {
 
 inline void Require(Argument argument, const Tensor& tensor, const Shape& shape,
                     DType dtype = DType::kFloat32) {
-  WF_CHECK_MSG(tensor.dtype == dtype, Label(argument, tensor) + " of the wrong element type");
+  WF_CHECK_MSG(tensor.dtype == dtype, Label(argument, tensor) + " of " + NameOf(tensor.dtype) +
+                                          ", required is " + NameOf(dtype));
   WF_CHECK_MSG(tensor.shape == shape,
                Label(argument, tensor) + ", required is " + shape.ToString());
   WF_CHECK_MSG(!tensor.empty() || tensor.elements() == 0,
                Label(argument, tensor) + " without data");
+}
+
+// The element type that all activations of a call have: that of one of them.
+inline DType ActivationType(Argument argument, const Tensor& tensor) {
+  WF_CHECK_MSG(
+      tensor.dtype == DType::kFloat32 || tensor.dtype == DType::kBFloat16,
+      Label(argument, tensor) + " of " + NameOf(tensor.dtype) + ", required is fp32 or bf16");
+  return tensor.dtype;
 }
 
 inline void RequireRank(Argument argument, const Tensor& tensor, int rank) {
@@ -43,16 +52,6 @@ inline int64_t Tokens(const char* operation, int64_t batch, int64_t rows) {
                std::string(operation) + ": " + std::to_string(rows) +
                    " rows do not divide into a batch of " + std::to_string(batch));
   return rows / batch;
-}
-
-inline void RequireIndices(Argument argument, const Tensor& indices, int64_t lowest, int64_t end) {
-  const int32_t* index = indices.i32();
-  for (int64_t n = 0; n < indices.elements(); ++n) {
-    WF_CHECK_MSG(lowest <= index[n] && index[n] < end,
-                 std::string(argument.operation) + ": " + argument.name + "[" + std::to_string(n) +
-                     "] = " + std::to_string(index[n]) + ", allowed is " + std::to_string(lowest) +
-                     " to " + std::to_string(end - 1));
-  }
 }
 
 // The state's gradient: none, or of the state's size beside a state.

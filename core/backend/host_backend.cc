@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "core/backend/contract.h"
 #include "core/base/check.h"
 
 namespace wavefield {
@@ -37,8 +38,7 @@ void HostBackend::CopyToHost(Tensor source, void* destination) {
 }
 
 void HostBackend::Copy(Tensor source, Tensor destination) {
-  WF_CHECK_MSG(source.shape == destination.shape && source.dtype == destination.dtype,
-               "Copy: " + source.shape.ToString() + " to " + destination.shape.ToString());
+  contract::Copy(source, destination);
   CopyFromHost(source.data, destination);
 }
 

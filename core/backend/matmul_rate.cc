@@ -4,31 +4,50 @@
 #include "core/backend/backend.h"
 
 namespace wavefield {
+namespace {
 
-double MeasureMatMulRate(Backend& backend) {
-  constexpr int64_t kSize = 2048;
-  constexpr int kRuns = 3;
-  const Shape shape{kSize, kSize};
+constexpr int64_t kSize = 2048;
+// Tells whether a product of kSize takes long, and does for a rate then.
+constexpr int64_t kProbeSize = 512;
+constexpr double kLong = 2;  // seconds
+// Where a product of kSize is over so soon, its launch counts, and not all of a GPU works for it.
+constexpr double kShort = 1e-3;  // seconds
+constexpr int64_t kLargeSize = 8192;
+constexpr int kRuns = 3;
+
+double Flops(int64_t size) { return 2.0 * static_cast<double>(size * size * size); }
+
+// FLOP/s of the fastest of `runs` products of size³, after one to warm up.
+double Measure(Backend& backend, DType type, int64_t size, int runs) {
   const auto make = [&] {
-    Tensor x{nullptr, DType::kFloat32, shape};
-    x.data = backend.Allocate(x.bytes());
-    backend.Fill(x, 1.0f);
-    return x;
+    Tensor matrix{nullptr, type, {size, size}};
+    matrix.data = backend.Allocate(matrix.bytes());
+    backend.Fill(matrix, 1.0f);
+    return matrix;
   };
   const Tensor a = make(), b = make(), c = make();
   const auto run = [&] {
+    backend.Synchronize();
     const auto start = std::chrono::steady_clock::now();
     backend.MatMul(Transpose::kNo, Transpose::kYes, a, b, 0.0f, c);
-    float last;  // a device has finished once its result can be read
-    backend.CopyToHost(
-        Tensor{static_cast<char*>(c.data) + c.bytes() - sizeof(last), DType::kFloat32, {1}}, &last);
+    backend.Synchronize();
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  run();  // warm-up
+  run();
   double best = run();
-  for (int i = 1; i < kRuns; ++i) best = std::min(best, run());
-  for (const Tensor& x : {a, b, c}) backend.Free(x.data);
-  return 2.0 * kSize * kSize * kSize / best;
+  for (int i = 1; i < runs; ++i) best = std::min(best, run());
+  for (const Tensor& matrix : {a, b, c}) backend.Free(matrix.data);
+  return Flops(size) / best;
+}
+
+}  // namespace
+
+double MeasureMatMulRate(Backend& backend, DType type) {
+  const double probe = Measure(backend, type, kProbeSize, 1);
+  if (Flops(kSize) / probe > kLong) return probe;
+  const double rate = Measure(backend, type, kSize, kRuns);
+  if (Flops(kSize) / rate >= kShort) return rate;
+  return Measure(backend, type, kLargeSize, kRuns);
 }
 
 }  // namespace wavefield

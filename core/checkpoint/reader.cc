@@ -103,9 +103,9 @@ absl::Status LoadTensors(const fs::path& path, std::span<const NamedTensor> dest
   if (fs::is_directory(path, error)) {
     WF_ASSIGN_OR_RETURN(paths, FilesOf(path, group));
   }
-  std::map<std::string, const Tensor*> wanted;
+  std::map<std::string, const NamedTensor*> wanted;
   for (const NamedTensor& named : destination) {
-    WF_CHECK_MSG(wanted.emplace(named.name, &named.tensor).second, named.name);
+    WF_CHECK_MSG(wanted.emplace(named.name, &named).second, named.name);
   }
   std::vector<std::string> extra;
   for (const fs::path& file_path : paths) {
@@ -116,13 +116,13 @@ absl::Status LoadTensors(const fs::path& path, std::span<const NamedTensor> dest
         extra.push_back(name);
         continue;
       }
-      WF_RETURN_IF_ERROR(file.Read(name, *found->second));
+      WF_RETURN_IF_ERROR(file.Read(*found->second));
       wanted.erase(found);
     }
   }
   if (wanted.empty() && extra.empty()) return absl::OkStatus();
   std::vector<std::string> missing;
-  for (const auto& [name, tensor] : wanted) missing.push_back(name);
+  for (const auto& [name, named] : wanted) missing.push_back(name);
   return absl::InvalidArgumentError(
       absl::StrCat(path.string(), missing.empty() ? "" : ": missing tensors " + List(missing),
                    extra.empty() ? "" : ": unexpected tensors " + List(extra),

@@ -27,6 +27,8 @@ constexpr size_t kAlignment = 64;
 constexpr uint64_t kMaxHeaderBytes = 16 << 20;
 constexpr int64_t kMaxDimension = int64_t{1} << 48;
 constexpr char kMetadata[] = "__metadata__";
+// What is copied at once between a device and the host.
+constexpr int64_t kPieceElements = 8 << 20;
 
 absl::Status Invalid(const std::filesystem::path& path, const std::string& reason) {
   return absl::InvalidArgumentError(absl::StrCat(path.string(), ": ", reason));
@@ -138,6 +140,31 @@ absl::StatusOr<SafetensorsFile::Entry> ParseEntry(const json& value, uint64_t da
   return entry;
 }
 
+// Calls `work(piece, host)` for the pieces of a tensor, with a buffer of their size; stops at an
+// error.
+template <typename Work>
+absl::Status InPieces(Tensor tensor, const Work& work) {
+  const Tensor flat = tensor.Reshape({tensor.elements()});
+  std::vector<char> host(static_cast<size_t>(std::min(kPieceElements, flat.elements())) *
+                         SizeOf(tensor.dtype));
+  for (int64_t begin = 0; begin < flat.elements(); begin += kPieceElements) {
+    WF_RETURN_IF_ERROR(
+        work(flat.Rows(begin, std::min(begin + kPieceElements, flat.elements())), host.data()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AppendTensor(StorageWriter& writer, const NamedTensor& named) {
+  const Tensor& tensor = named.tensor;
+  if (named.owner == nullptr) {
+    return writer.Append({static_cast<const char*>(tensor.data), tensor.bytes()});
+  }
+  return InPieces(tensor, [&](Tensor piece, char* host) {
+    named.owner->CopyToHost(piece, host);
+    return writer.Append({host, piece.bytes()});
+  });
+}
+
 absl::Status CheckNoGaps(const std::filesystem::path& path,
                          const std::map<std::string, SafetensorsFile::Entry>& entries,
                          uint64_t data_bytes) {
@@ -174,8 +201,7 @@ absl::StatusOr<WrittenFile> WriteSafetensors(Storage& storage, const std::string
   WF_RETURN_IF_ERROR(writer->Append({length, sizeof(length)}));
   WF_RETURN_IF_ERROR(writer->Append(header));
   for (const NamedTensor& named : tensors) {
-    WF_RETURN_IF_ERROR(
-        writer->Append({static_cast<const char*>(named.tensor.data), named.tensor.bytes()}));
+    WF_RETURN_IF_ERROR(AppendTensor(*writer, named));
   }
   return writer->Finish();
 }
@@ -227,7 +253,8 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::pat
   return file;
 }
 
-absl::Status SafetensorsFile::Read(const std::string& name, Tensor tensor) const {
+absl::StatusOr<const SafetensorsFile::Entry*> SafetensorsFile::Find(const std::string& name,
+                                                                    Tensor tensor) const {
   const auto found = entries_.find(name);
   if (found == entries_.end()) {
     return absl::NotFoundError(absl::StrCat(path_.string(), ": no tensor '", name, "'"));
@@ -240,7 +267,26 @@ absl::Status SafetensorsFile::Read(const std::string& name, Tensor tensor) const
     return Invalid(path_, absl::StrCat("tensor '", name, "' has shape ", entry.shape.ToString(),
                                        ", expected ", tensor.shape.ToString()));
   }
-  return ReadExactly(fd_.get(), path_, data_offset_ + entry.begin, tensor.data, tensor.bytes());
+  return &entry;
+}
+
+absl::Status SafetensorsFile::Read(const std::string& name, Tensor tensor) const {
+  return Read({name, tensor});
+}
+
+absl::Status SafetensorsFile::Read(const NamedTensor& destination) const {
+  const Tensor& tensor = destination.tensor;
+  WF_ASSIGN_OR_RETURN(const Entry* const entry, Find(destination.name, tensor));
+  uint64_t offset = data_offset_ + entry->begin;
+  if (destination.owner == nullptr) {
+    return ReadExactly(fd_.get(), path_, offset, tensor.data, tensor.bytes());
+  }
+  return InPieces(tensor, [&](Tensor piece, char* host) -> absl::Status {
+    WF_RETURN_IF_ERROR(ReadExactly(fd_.get(), path_, offset, host, piece.bytes()));
+    destination.owner->CopyFromHost(host, piece);
+    offset += piece.bytes();
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace wavefield

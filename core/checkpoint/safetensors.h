@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/backend/backend.h"
 #include "core/base/file.h"
 #include "core/checkpoint/storage.h"
 #include "core/tensor/tensor.h"
@@ -20,7 +21,8 @@ namespace wavefield {
 
 struct NamedTensor {
   std::string name;
-  Tensor tensor;  // host memory, fp32
+  Tensor tensor;             // fp32
+  Backend* owner = nullptr;  // of the memory; null: the host's
 };
 
 // Streams `tensors`, in this order, to a file; data begins at a multiple of 64 bytes. REQUIRES:
@@ -50,9 +52,12 @@ class SafetensorsFile {
   // Fills `tensor` with the data of the tensor `name`. NOT_FOUND; INVALID_ARGUMENT for another
   // shape or dtype. On failure the tensor's contents are undefined.
   absl::Status Read(const std::string& name, Tensor tensor) const;
+  // The same for memory of any owner.
+  absl::Status Read(const NamedTensor& destination) const;
 
  private:
   SafetensorsFile() = default;
+  absl::StatusOr<const Entry*> Find(const std::string& name, Tensor tensor) const;
 
   std::filesystem::path path_;
   FileDescriptor fd_;

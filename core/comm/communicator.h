@@ -28,6 +28,12 @@ class Communicator {
   // data = sum over the ranks; the same bits on every rank, and on every run.
   virtual absl::Status AllReduceSum(std::span<float> data) = 0;
   virtual absl::Status AllReduceSum(std::span<double> data) = 0;
+  // Begins an AllReduceSum() and may return before it is done: `data` is left alone until Finish(),
+  // which waits for all that were begun.
+  virtual absl::Status BeginAllReduceSum(std::span<float> data) { return AllReduceSum(data); }
+  virtual absl::Status Finish() { return absl::OkStatus(); }
+  // Whether what was begun goes on beside the caller's work.
+  virtual bool overlaps() const { return false; }
   virtual absl::Status Broadcast(std::span<float> data, int root) = 0;
   virtual absl::Status Barrier() = 0;
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "core/model/config/model_config.h"
 #include "core/model/config/training_config.h"
@@ -15,20 +16,22 @@ int64_t MatrixParameterCount(const ModelConfig& config);
 // Of training, forward and backward: 6 × MatrixParameterCount.
 double ModelFlopsPerToken(const ModelConfig& config);
 
-// Peak memory of one training rank, bytes.
+// Peak memory of one training rank on its device, bytes.
 struct MemoryEstimate {
   int64_t parameters = 0;
   int64_t gradients = 0;
   int64_t optimizer = 0;
   int64_t activations = 0;  // the arena of a training pass, at most 1e18
   int64_t workspace = 0;    // kernels' scratch, libraries, program
+  int64_t reserved = 0;     // of workspace: for Backend::ReserveWorkspace
   int64_t total() const { return parameters + gradients + optimizer + activations + workspace; }
 };
 
 // Runs a training pass on a backend that computes nothing and counts. Cost: milliseconds; long
-// windows, many pieces and large batches are extended from small ones. REQUIRES: valid, every
-// default filled in.
+// windows, many pieces and large batches are extended from small ones. threads: of a rank on the
+// CPU. REQUIRES: valid, every default filled in.
 MemoryEstimate EstimateMemory(const ModelConfig& config, const TrainingConfig& training,
-                              int threads);
+                              int threads, const std::string& device = "cpu",
+                              int64_t world_size = 1);
 
 }  // namespace wavefield

@@ -5,14 +5,10 @@
 #include <limits>
 #include <span>
 
+#include "core/tensor/host_copy.h"
+
 namespace wavefield {
 namespace {
-
-std::vector<float> ToHost(Backend& backend, Tensor tensor) {
-  std::vector<float> host(static_cast<size_t>(tensor.elements()));
-  backend.CopyToHost(tensor, host.data());
-  return host;
-}
 
 double Percentile(std::span<const double> sorted, double share) {
   const auto rank = std::lround(share * static_cast<double>(sorted.size() - 1));

@@ -6,7 +6,9 @@
 // what Backward needs, as a typed struct; nothing is kept in members. Parameter gradients
 // accumulate
 // (+=), activation gradients overwrite (=). Saved tensors live in the context's arena: they are
-// dead once it is released or reset.
+// dead once it is released or reset. `x`, `residual`, their gradients and what is computed in
+// between are activations, of the context's type; parameters, their gradients, states and what
+// backend.h calls fp32 are fp32.
 //
 // State. A sequence may come in pieces; what its earlier tokens left behind is the layer's state.
 // Forward reads and advances it. Backward takes the state as it was before the piece, and turns the
@@ -33,9 +35,12 @@ struct LayerContext {
   int64_t batch;         // B
   int64_t tokens;        // T, of the piece
   int64_t position = 0;  // tokens of each sequence before the piece
+  DType activations = DType::kFloat32;
 
   int64_t rows() const { return batch * tokens; }  // N
-  Tensor Allocate(Shape shape) const { return arena.Allocate(shape); }
+  // An activation, and what is fp32 whatever activations are.
+  Tensor Allocate(Shape shape) const { return arena.Allocate(shape, activations); }
+  Tensor AllocateFloats(Shape shape) const { return arena.Allocate(shape); }
 };
 
 // How large a layer's state is, in floats per sequence.

@@ -10,36 +10,38 @@ namespace {
 using RowLoss = std::function<void(Tensor logits, Tensor targets, Tensor losses, Tensor correct)>;
 using AfterSlice = std::function<void(int64_t begin, int64_t end, Tensor logits)>;
 
-LossSums OverSlices(const LayerContext& context, Tensor x, Tensor embedding, Tensor targets,
-                    const RowLoss& row_loss, const AfterSlice& after_slice) {
+LossSums OverSlices(const LayerContext& context, Tensor x, Tensor embedding,
+                    std::span<const int32_t> targets, const RowLoss& row_loss,
+                    const AfterSlice& after_slice) {
   Backend& backend = context.backend;
   const int64_t rows = x.shape[0], vocab = embedding.shape[0];
-  const int64_t slice =
-      std::clamp<int64_t>(kLogitsSliceElements / vocab, 1, std::max<int64_t>(1, rows));
+  const int64_t most =
+      context.activations == DType::kBFloat16 ? kBFloat16LogitsSliceElements : kLogitsSliceElements;
+  const int64_t slice = std::clamp<int64_t>(most / vocab, 1, std::max<int64_t>(1, rows));
   const ArenaScope scope(context.arena);
   const Tensor all_logits = context.Allocate({slice, vocab});
-  const Tensor all_losses = context.Allocate({slice});
-  const Tensor all_correct = context.arena.Allocate({slice}, DType::kInt32);
-  std::vector<float> host_losses(static_cast<size_t>(slice));
-  std::vector<int32_t> host_correct(static_cast<size_t>(slice));
-  std::vector<int32_t> host_targets(static_cast<size_t>(slice));
-  LossSums sums;
+  const Tensor losses = context.AllocateFloats({rows});
+  const Tensor correct = context.arena.Allocate({rows}, DType::kInt32);
+  const Tensor all_targets = context.arena.Allocate({rows}, DType::kInt32);
+  backend.CopyFromHost(targets.data(), all_targets);
   for (int64_t begin = 0; begin < rows; begin += slice) {
-    const int64_t end = std::min(rows, begin + slice), count = end - begin;
-    const Tensor logits = all_logits.Rows(0, count), losses = all_losses.Rows(0, count),
-                 correct = all_correct.Rows(0, count), slice_targets = targets.Rows(begin, end);
+    const int64_t end = std::min(rows, begin + slice);
+    const Tensor logits = all_logits.Rows(0, end - begin);
     backend.MatMul(Transpose::kNo, Transpose::kYes, x.Rows(begin, end), embedding, 0, logits);
-    row_loss(logits, slice_targets, losses, correct);
+    row_loss(logits, all_targets.Rows(begin, end), losses.Rows(begin, end),
+             correct.Rows(begin, end));
     after_slice(begin, end, logits);
-    backend.CopyToHost(losses, host_losses.data());
-    backend.CopyToHost(correct, host_correct.data());
-    backend.CopyToHost(slice_targets, host_targets.data());
-    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
-      if (host_targets[i] < 0) continue;
-      sums.loss += host_losses[i];
-      sums.correct += host_correct[i];
-      ++sums.tokens;
-    }
+  }
+  std::vector<float> host_losses(targets.size());
+  std::vector<int32_t> host_correct(targets.size());
+  backend.CopyToHost(losses, host_losses.data());
+  backend.CopyToHost(correct, host_correct.data());
+  LossSums sums;
+  for (size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i] < 0) continue;
+    sums.loss += host_losses[i];
+    sums.correct += host_correct[i];
+    ++sums.tokens;
   }
   return sums;
 }
@@ -53,7 +55,8 @@ LossSums& LossSums::operator+=(const LossSums& other) {
   return *this;
 }
 
-LossSums TiedLossForward(const LayerContext& context, Tensor x, Tensor embedding, Tensor targets) {
+LossSums TiedLossForward(const LayerContext& context, Tensor x, Tensor embedding,
+                         std::span<const int32_t> targets) {
   return OverSlices(
       context, x, embedding, targets,
       [&](Tensor logits, Tensor slice_targets, Tensor losses, Tensor correct) {
@@ -63,8 +66,8 @@ LossSums TiedLossForward(const LayerContext& context, Tensor x, Tensor embedding
 }
 
 LossSums TiedLossForwardBackward(const LayerContext& context, Tensor x, Tensor embedding,
-                                 Tensor targets, float scale, Tensor dx, Tensor dembedding,
-                                 const LossOptions& options) {
+                                 std::span<const int32_t> targets, float scale, Tensor dx,
+                                 Tensor dembedding, const LossOptions& options) {
   Backend& backend = context.backend;
   return OverSlices(
       context, x, embedding, targets,

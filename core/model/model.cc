@@ -4,21 +4,28 @@
 #include <cmath>
 #include <utility>
 
+#include "core/tensor/host_copy.h"
+
 namespace wavefield {
 namespace {
 
-// Tokens [begin, begin + tokens) of each of the windows in `all`, [batch · window].
-std::vector<int32_t> Slice(std::span<const int32_t> all, int64_t batch, int64_t begin,
-                           int64_t tokens) {
-  const int64_t window = static_cast<int64_t>(all.size()) / batch;
-  std::vector<int32_t> slice;
-  slice.reserve(static_cast<size_t>(batch * tokens));
-  for (int64_t b = 0; b < batch; ++b) {
-    const auto piece =
-        all.subspan(static_cast<size_t>(b * window + begin), static_cast<size_t>(tokens));
-    slice.insert(slice.end(), piece.begin(), piece.end());
+// The piece's share of `windows`, [B · whole window].
+std::vector<int32_t> ShareOf(const LayerContext& context, std::span<const int32_t> windows) {
+  const int64_t window = static_cast<int64_t>(windows.size()) / context.batch;
+  std::vector<int32_t> share;
+  share.reserve(static_cast<size_t>(context.rows()));
+  for (int64_t b = 0; b < context.batch; ++b) {
+    const auto piece = windows.subspan(static_cast<size_t>(b * window + context.position),
+                                       static_cast<size_t>(context.tokens));
+    share.insert(share.end(), piece.begin(), piece.end());
   }
-  return slice;
+  return share;
+}
+
+double RootMeanSquare(const std::vector<float>& values) {
+  double sum = 0;
+  for (const float value : values) sum += static_cast<double>(value) * value;
+  return std::sqrt(sum / static_cast<double>(values.size()));
 }
 
 bool IsRecomputed(Recompute recompute, const BranchDescription& branch) {
@@ -53,6 +60,8 @@ void Model::Bind() {
     Branch branch{
         .description = description,
         .state_size = description.kind->State(config_),
+        .first_element =
+            layout_.FirstElement(description.norm.empty() ? description.prefix : description.norm),
         .norm = {},
         .layer = description.kind->Make(config_, options_, views(parameters_, description.prefix),
                                         views(gradients_, description.prefix)),
@@ -82,8 +91,12 @@ void Model::ZeroGradients() {
 }
 
 LayerContext Model::Context(int64_t batch, int64_t tokens, int64_t position) {
-  return {
-      .backend = backend_, .arena = arena_, .batch = batch, .tokens = tokens, .position = position};
+  return {.backend = backend_,
+          .arena = arena_,
+          .batch = batch,
+          .tokens = tokens,
+          .position = position,
+          .activations = options_.activations};
 }
 
 Tensor Model::Upload(std::span<const int32_t> values) {
@@ -152,7 +165,7 @@ void Model::BackwardBranch(const LayerContext& context, size_t i, const LayerSta
   if (saved.layer == nullptr) {
     LayerState state = before;
     if (!before.carry.empty()) {
-      state.carry = context.Allocate(before.carry.shape);
+      state.carry = context.AllocateFloats(before.carry.shape);
       backend_.Copy(before.carry, state.carry);
     }
     Tensor x = saved.input;
@@ -186,7 +199,7 @@ int64_t Model::PieceOf(int64_t tokens) const {
 }
 
 Tensor Model::UploadPiece(const LayerContext& context, std::span<const int32_t> windows) {
-  return Upload(Slice(windows, context.batch, context.position, context.tokens));
+  return Upload(ShareOf(context, windows));
 }
 
 LayerContext Model::PieceContext(int64_t piece) {
@@ -225,20 +238,29 @@ Model::SavedPiece Model::ForwardPiece(int64_t piece, Tensor carry) {
 
 // dstates: of the states after the piece; becomes that of the states before it.
 LossSums Model::BackwardPiece(int64_t piece, SavedPiece& saved, std::span<const int32_t> targets,
-                              float scale, std::span<const LayerState> dstates) {
+                              float scale, std::span<const LayerState> dstates,
+                              const OnGradients& on_gradients) {
+  int64_t told = layout_.elements();
+  const auto tell = [&](int64_t begin) {
+    if (on_gradients) on_gradients(begin, told);
+    told = begin;
+  };
   const LayerContext context = PieceContext(piece);
   const std::vector<LayerState> before = States(pass_.carries[static_cast<size_t>(piece)]);
   const Tensor dnormed = context.Allocate(saved.normed.shape);
   const LossSums sums =
-      TiedLossForwardBackward(context, saved.normed, embedding_, UploadPiece(context, targets),
-                              scale, dnormed, dembedding_, options_.loss);
+      TiedLossForwardBackward(context, saved.normed, embedding_, ShareOf(context, targets), scale,
+                              dnormed, dembedding_, options_.loss);
   const Tensor dhidden = context.Allocate(saved.normed.shape);
   last_norm_->Backward(context, saved.norm, saved.hidden, dnormed, {}, dhidden);
+  tell(layout_.FirstElement("norm."));
   for (size_t i = branches_.size(); i-- > 0;) {
     BackwardBranch(context, i, before[i], dstates[i], saved.branches[i], dhidden);
+    tell(branches_[i].first_element);
   }
   if (options_.dropout > 0) Drop(context, 0, dhidden);
   backend_.EmbeddingBackward(saved.ids, dhidden, dembedding_);
+  tell(0);
   return sums;
 }
 
@@ -281,11 +303,12 @@ void Model::Forward(int64_t batch, std::span<const int32_t> ids, uint64_t dropou
   }
 }
 
-LossSums Model::Backward(std::span<const int32_t> targets, float scale) {
+LossSums Model::Backward(std::span<const int32_t> targets, float scale,
+                         const OnGradients& on_gradients) {
   WF_CHECK(pass_.pieces > 0 && !gradients_.empty());
   WF_CHECK(static_cast<int64_t>(targets.size()) == pass_.batch * pass_.tokens);
   if (pass_.pieces == 1) {
-    const LossSums sums = BackwardPiece(0, pass_.last, targets, scale, States({}));
+    const LossSums sums = BackwardPiece(0, pass_.last, targets, scale, States({}), on_gradients);
     pass_ = Pass{};
     return sums;
   }
@@ -293,14 +316,14 @@ LossSums Model::Backward(std::span<const int32_t> targets, float scale) {
   backend_.Fill(pass_.dhistory, 0);
   const std::vector<LayerState> dstates =
       BindStates(state_sizes_, pass_.batch, pass_.tokens, pass_.dcarry, pass_.dhistory);
-  LossSums sums = BackwardPiece(pass_.pieces - 1, pass_.last, targets, scale, dstates);
+  LossSums sums = BackwardPiece(pass_.pieces - 1, pass_.last, targets, scale, dstates, {});
   arena_.Release(pass_.mark);
   for (int64_t k = pass_.pieces - 1; k-- > 0;) {
     const ArenaScope scope(arena_);
     const Tensor carry = arena_.Allocate(pass_.carries[0].shape);
     backend_.Copy(pass_.carries[static_cast<size_t>(k)], carry);
     SavedPiece saved = ForwardPiece(k, carry);
-    sums += BackwardPiece(k, saved, targets, scale, dstates);
+    sums += BackwardPiece(k, saved, targets, scale, dstates, k == 0 ? on_gradients : OnGradients());
   }
   pass_ = Pass{};
   return sums;
@@ -344,7 +367,7 @@ LossSums Model::Evaluate(int64_t batch, std::span<const int32_t> ids,
   WF_CHECK(ids.size() == targets.size());
   LossSums sums;
   InferPieces(batch, ids, [&](const LayerContext& context, Tensor normed) {
-    sums += TiedLossForward(context, normed, embedding_, UploadPiece(context, targets));
+    sums += TiedLossForward(context, normed, embedding_, ShareOf(context, targets));
   });
   return sums;
 }
@@ -352,7 +375,7 @@ LossSums Model::Evaluate(int64_t batch, std::span<const int32_t> ids,
 std::vector<float> Model::Logits(std::span<const int32_t> ids) {
   std::vector<float> host(ids.size() * static_cast<size_t>(config_.vocab_size));
   InferPieces(1, ids, [&](const LayerContext& context, Tensor normed) {
-    const Tensor logits = context.Allocate({context.tokens, config_.vocab_size});
+    const Tensor logits = context.AllocateFloats({context.tokens, config_.vocab_size});
     backend_.MatMul(Transpose::kNo, Transpose::kYes, normed, embedding_, 0, logits);
     backend_.CopyToHost(logits, host.data() + context.position * config_.vocab_size);
   });
@@ -364,9 +387,6 @@ std::vector<LayerHealth> Model::Inspect(int64_t batch, std::span<const int32_t> 
   const LayerContext context = Context(batch, static_cast<int64_t>(ids.size()) / batch, 0);
   const Tensor hidden = context.Allocate({context.rows(), config_.d_model});
   Embed(context, Upload(ids), hidden);
-  const auto rms = [this](Tensor x) {
-    return std::sqrt(backend_.SumOfSquares(x) / static_cast<double>(x.elements()));
-  };
   std::vector<LayerHealth> layers(static_cast<size_t>(config_.n_layers));
   for (size_t i = 0; i < branches_.size(); ++i) {
     const ArenaScope scope(arena_);
@@ -374,13 +394,14 @@ std::vector<LayerHealth> Model::Inspect(int64_t batch, std::span<const int32_t> 
     LayerHealth& layer = layers[static_cast<size_t>(branch.description.layer)];
     SavedBranch saved;
     ForwardBranch(context, i, {}, false, hidden, &saved);
+    const std::vector<float> after = ToHost(backend_, hidden);
     if (branch.description.mixer != nullptr) {
-      const Tensor added = saved.input;
-      backend_.Axpby(1, hidden, -1, added);
-      layer.mixer_rms = rms(added);
+      std::vector<float> added = ToHost(backend_, saved.input);
+      std::transform(after.begin(), after.end(), added.begin(), added.begin(), std::minus<>());
+      layer.mixer_rms = RootMeanSquare(added);
       layer.heads = branch.layer->Health(context, *saved.layer);
     }
-    layer.residual_rms = rms(hidden);
+    layer.residual_rms = RootMeanSquare(after);
   }
   return layers;
 }

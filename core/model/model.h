@@ -42,7 +42,12 @@ class Model {
   // function of `dropout_key` and the place.
   void Forward(int64_t batch, std::span<const int32_t> ids, uint64_t dropout_key = 0);
   // gradients += scale · gradient of the summed objective. Returns the sums of the cross entropy.
-  LossSums Backward(std::span<const int32_t> targets, float scale);
+  // on_gradients is told, while the pass goes on, that it adds no more to elements [begin, end) of
+  // gradients() (on a GPU: once the stream has done what it was given so far). The ranges follow
+  // each other from the end of the buffer to its start: every element once.
+  using OnGradients = std::function<void(int64_t begin, int64_t end)>;
+  LossSums Backward(std::span<const int32_t> targets, float scale,
+                    const OnGradients& on_gradients = {});
   void ZeroGradients();
 
   // Loss alone; keeps nothing, drops nothing.
@@ -64,6 +69,7 @@ class Model {
   struct Branch {
     BranchDescription description;
     StateSize state_size;
+    int64_t first_element;  // of its parameters in the flat buffers
     std::optional<Norm> norm;
     std::unique_ptr<Layer> layer;
     bool recomputed;
@@ -114,7 +120,8 @@ class Model {
                       const LayerState& dstate, SavedBranch& saved, Tensor dhidden);
   SavedPiece ForwardPiece(int64_t piece, Tensor carry);
   LossSums BackwardPiece(int64_t piece, SavedPiece& saved, std::span<const int32_t> targets,
-                         float scale, std::span<const LayerState> dstates);
+                         float scale, std::span<const LayerState> dstates,
+                         const OnGradients& on_gradients);
   // Runs windows through the model, piece by piece; `on_piece` gets each piece's Infer().
   using OnPiece = std::function<void(const LayerContext& context, Tensor normed)>;
   void InferPieces(int64_t batch, std::span<const int32_t> ids, const OnPiece& on_piece);

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <set>
+#include <vector>
 
 #include "core/model/architecture.h"
 #include "core/model/config/model_config.h"
 #include "core/model/mixers/mixer.h"
+#include "core/model/mixers/shared_memory.h"
 
 namespace wavefield {
 namespace {
@@ -63,15 +65,24 @@ std::vector<FieldViolation> Validate(const ModelConfig& c, const std::string& pr
 
 std::vector<FieldViolation> ValidateDevice(const ModelConfig& c, const std::string& device) {
   ViolationList violations;
-  for (int64_t layer = 0; layer < c.n_layers && device != "cpu"; ++layer) {
+  if (device == "cpu") return violations.Take();
+  std::vector<const MixerKind*> mixers;
+  for (int64_t layer = 0; layer < c.n_layers; ++layer) {
     const MixerKind& mixer = MixerOf(c, layer);
+    if (std::find(mixers.begin(), mixers.end(), &mixer) == mixers.end()) mixers.push_back(&mixer);
     if (!mixer.cpu_only()) continue;
     violations.Add("resources.device",
                    fmt::format("is '{}', but the mixer '{}' of layer {} is computed by the CPU "
                                "alone; set it to 'cpu'",
                                device.substr(0, 64), mixer.form(), layer));
-    break;
+    return violations.Take();
   }
+  if (SkeletonOf(c) == Skeleton::kClassic) {
+    RequireSharedMemory(c, "the layer norm", cuda::LayerNormBackwardShared(c.d_model), violations);
+  } else {
+    RequireSharedMemory(c, "the RMS norm", cuda::RmsNormBackwardShared(c.d_model), violations);
+  }
+  for (const MixerKind* mixer : mixers) mixer->ValidateForCuda(c, violations);
   return violations.Take();
 }
 

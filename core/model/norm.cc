@@ -22,9 +22,9 @@ Norm::Norm(const ModelConfig& config, const ParameterViews& parameters,
 
 Norm::Saved Norm::Forward(const LayerContext& context, Tensor x, Tensor y) const {
   Saved saved;
-  saved.inverse = context.Allocate({context.rows()});
+  saved.inverse = context.AllocateFloats({context.rows()});
   if (centers_) {
-    saved.mean = context.Allocate({context.rows()});
+    saved.mean = context.AllocateFloats({context.rows()});
     context.backend.LayerNormForward(x, weight_, bias_, y, saved.mean, saved.inverse);
   } else {
     context.backend.RmsNormForward(x, weight_, y, saved.inverse);

@@ -43,6 +43,14 @@ ParameterLayout::ParameterLayout(const ModelConfig& config) {
   }
 }
 
+int64_t ParameterLayout::FirstElement(const std::string& prefix) const {
+  for (const ParameterInfo& info : parameters_) {
+    if (info.name.starts_with(prefix)) return info.offset;
+  }
+  WF_CHECK_MSG(false, "no parameter below " + prefix);
+  return elements_;
+}
+
 Tensor ParameterLayout::View(Tensor flat, const ParameterInfo& info) const {
   WF_CHECK(flat.elements() == elements_);
   return {flat.f32() + info.offset, flat.dtype, info.shape};

@@ -57,6 +57,8 @@ class ParameterLayout {
 
   const std::vector<ParameterInfo>& parameters() const { return parameters_; }
   int64_t elements() const { return elements_; }
+  // Of the first parameter below `prefix`: those below it lie together. REQUIRES: there is one.
+  int64_t FirstElement(const std::string& prefix) const;
 
   // The named tensor's view of a flat buffer of elements() floats. REQUIRES: the name exists.
   Tensor View(Tensor flat, const std::string& name) const;

@@ -46,14 +46,12 @@ void Arena::Release(Mark mark) {
   for (size_t i = mark.block + 1; i < blocks_.size(); ++i) blocks_[i].used = 0;
   if (mark.block < blocks_.size()) blocks_[mark.block].used = mark.used;
   current_ = mark.block;
-}
-
-void Arena::Reset() {
-  if (blocks_.size() > 1) {
+  if (mark.block == 0 && mark.used == 0 && blocks_.size() > 1) {
     for (const Block& block : blocks_) backend_.Free(block.data);
     blocks_.assign(1, {static_cast<char*>(backend_.Allocate(peak_)), peak_, 0});
   }
-  Release({0, 0});
 }
+
+void Arena::Reset() { Release({0, 0}); }
 
 }  // namespace wavefield

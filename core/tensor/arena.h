@@ -9,9 +9,9 @@
 namespace wavefield {
 
 // Bump allocator over a backend's memory for everything that lives no longer than a step. It grows
-// while a first step shows what is needed, unless that was planned and reserved; Reset() then
-// merges the blocks into one, so that later steps of the same shapes allocate nothing. Not
-// thread-safe. Alignment: 64 bytes. Memory is not zeroed.
+// while a first step shows what is needed, unless that was planned and reserved; once it is empty
+// again, the blocks are merged into one, so that later steps of the same shapes allocate nothing.
+// Not thread-safe. Alignment: 64 bytes. Memory is not zeroed.
 class Arena {
  public:
   explicit Arena(Backend& backend) : backend_(backend) {}

@@ -4,6 +4,10 @@ namespace wavefield {
 
 size_t SizeOf(DType dtype) { return dtype == DType::kBFloat16 ? 2 : 4; }
 
+std::string NameOf(DType dtype) {
+  return dtype == DType::kFloat32 ? "fp32" : dtype == DType::kBFloat16 ? "bf16" : "int32";
+}
+
 Shape::Shape(std::initializer_list<int64_t> dims) : rank_(static_cast<int>(dims.size())) {
   WF_CHECK(dims.size() <= dims_.size());
   int i = 0;
@@ -21,6 +25,8 @@ std::string Shape::ToString() const {
   for (int i = 0; i < rank_; ++i) text += (i ? ", " : "") + std::to_string(dims_[i]);
   return text + "]";
 }
+
+std::string Tensor::ToString() const { return shape.ToString() + " of " + NameOf(dtype); }
 
 Tensor Tensor::Reshape(Shape to) const {
   WF_CHECK_MSG(to.elements() == elements(), shape.ToString() + " to " + to.ToString());

@@ -13,6 +13,8 @@ enum class DType : uint8_t { kFloat32, kBFloat16, kInt32 };
 
 // Bytes of one element.
 size_t SizeOf(DType dtype);
+// "fp32", "bf16" or "int32".
+std::string NameOf(DType dtype);
 
 // Up to four dimensions, outermost first.
 class Shape {
@@ -41,13 +43,15 @@ struct Tensor {
   bool empty() const { return data == nullptr; }
   int64_t elements() const { return shape.elements(); }
   size_t bytes() const { return static_cast<size_t>(elements()) * SizeOf(dtype); }
+  std::string ToString() const;  // "[2, 3] of fp32"
 
+  // Abort when the elements are of another type.
   float* f32() const {
-    WF_CHECK(dtype == DType::kFloat32);
+    WF_CHECK_MSG(dtype == DType::kFloat32, ToString() + ", required is fp32");
     return static_cast<float*>(data);
   }
   int32_t* i32() const {
-    WF_CHECK(dtype == DType::kInt32);
+    WF_CHECK_MSG(dtype == DType::kInt32, ToString() + ", required is int32");
     return static_cast<int32_t*>(data);
   }
   // The same memory under another shape. REQUIRES: the same number of elements.

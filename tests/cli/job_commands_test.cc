@@ -16,6 +16,7 @@ namespace wavefield {
 namespace {
 
 using nlohmann::json;
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -402,6 +403,29 @@ TEST_F(JobCommandsTest, WorkersAreListed) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("host    READY"));
   EXPECT_THAT(result.out, HasSubstr("250.0G"));
+}
+
+TEST_F(JobCommandsTest, GpusAreListedWithWhatIsInTheWay) {
+  cluster_.list_workers = [](const v1::ListWorkersRequest&, v1::ListWorkersResponse& response) {
+    v1::Worker* worker = response.add_workers();
+    worker->set_name("workers/host");
+    for (int i = 0; i < 3; ++i) {
+      v1::Gpu* gpu = worker->add_gpus();
+      gpu->set_index(i);
+      gpu->set_slot(i == 2 ? -1 : i + 4);
+      gpu->set_model("Emulated");
+    }
+    worker->mutable_gpus(0)->set_holder("jobs/a");
+    worker->mutable_gpus(0)->mutable_telemetry()->set_temperature_celsius(61);
+    worker->mutable_gpus(1)->set_unavailable("others use it");
+    worker->mutable_gpus(2)->set_unavailable("its driver is too old");
+    return grpc::Status::OK;
+  };
+  const CommandResult result = Run({"workers"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, ContainsRegex("host +0 +Emulated.* 61 °C.* jobs/a"));
+  EXPECT_THAT(result.out, ContainsRegex("host +1 +Emulated.* held: others use it"));
+  EXPECT_THAT(result.out, ContainsRegex("host +2 +Emulated.* not offered: its driver is too old"));
 }
 
 TEST(UnreachableTest, NamesTheAddressAndWhatToDo) {

@@ -51,6 +51,13 @@ class AdmissionTest : public testing::Test {
     worker.set_memory_per_slot(memory);
   }
 
+  // Of the first worker.
+  void AddGpu(int slot, int64_t memory) {
+    v1::Gpu& gpu = *facts_.workers[0].add_gpus();
+    gpu.set_slot(slot);
+    gpu.set_memory_bytes(memory);
+  }
+
   v1::JobSpec& spec() { return *request_.mutable_spec(); }
   v1::TrainingSpec& training() { return *spec().mutable_training(); }
 
@@ -257,12 +264,39 @@ TEST_F(AdmissionTest, NoBudget) {
 
 TEST_F(AdmissionTest, MemoryBeyondTheSlots) {
   facts_.workers[0].set_memory_per_slot(1 << 20);
-  ExpectOnly("training.micro_batch_size", "the largest slot has 0.00 GiB");
+  ExpectOnly("training.micro_batch_size", "the largest cpu slot has 0.00 GiB");
 }
 
-TEST_F(AdmissionTest, DeviceThatNobodyOffers) {
+TEST_F(AdmissionTest, DeviceThatNobodyKnows) {
+  spec().mutable_resources()->set_device("tpu");
+  ExpectOnly("resources.device", "'tpu', which is not offered by any worker; allowed: cpu, cuda");
+}
+
+TEST_F(AdmissionTest, ACudaJobIsTakenBeforeThereIsAGpuAndTrainsInBf16) {
+  EXPECT_EQ(Admit()->job().spec().training().precision(), "fp32") << "on the CPU";
   spec().mutable_resources()->set_device("cuda");
-  ExpectOnly("resources.device", "'cuda', which is not offered by any worker; allowed: cpu");
+  spec().mutable_resources()->set_world_size(8);
+  const auto record = Admit();
+  ASSERT_TRUE(record.ok()) << record.status();
+  EXPECT_EQ(record->job().spec().training().precision(), "bf16");
+  training().set_precision("fp32");
+  EXPECT_EQ(Admit()->job().spec().training().precision(), "fp32");
+  spec().mutable_resources()->set_device("cpu");
+  spec().mutable_resources()->set_world_size(1);
+  training().set_precision("bf16");
+  ExpectOnly("training.precision", "'cuda' only");
+}
+
+TEST_F(AdmissionTest, ACudaJobIsMeasuredByTheGpus) {
+  spec().mutable_resources()->set_device("cuda");
+  AddGpu(4, int64_t{80} << 30);
+  AddGpu(-1, int64_t{80} << 30);
+  EXPECT_TRUE(Admit().ok());
+  spec().mutable_resources()->set_world_size(2);
+  ExpectOnly("resources.world_size", "is 2; allowed: 1 to 1 (the cuda slots of all workers)");
+  spec().mutable_resources()->set_world_size(1);
+  facts_.workers[0].mutable_gpus(0)->set_memory_bytes(1 << 20);
+  ExpectOnly("training.micro_batch_size", "the largest cuda slot has 0.00 GiB");
 }
 
 TEST_F(AdmissionTest, ReservedAndOddFields) {

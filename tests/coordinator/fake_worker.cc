@@ -24,6 +24,11 @@ absl::Status CallStub(v1::WorkerService::Stub& stub,
 
 }  // namespace
 
+void FakeWorker::SetGpus(std::vector<v1::Gpu> gpus) {
+  std::lock_guard lock(mutex_);
+  gpus_ = std::move(gpus);
+}
+
 absl::Status FakeWorker::Connect(std::shared_ptr<grpc::Channel> channel,
                                  const std::set<std::string>& running) {
   Disconnect();
@@ -37,6 +42,7 @@ absl::Status FakeWorker::Connect(std::shared_ptr<grpc::Channel> channel,
   request.set_threads_per_slot(1);
   request.set_memory_per_slot(int64_t{4} << 30);
   request.set_storage_probe(probe_);
+  request.mutable_gpus()->Assign(gpus_.begin(), gpus_.end());
   for (const std::string& task : running) request.add_running()->set_task_id(task);
   v1::RegisterWorkerResponse response;
   WF_RETURN_IF_ERROR(CallStub(*stub_, &v1::WorkerService::Stub::RegisterWorker, request, response));
@@ -89,6 +95,10 @@ absl::Status FakeWorker::Heartbeat(int64_t spool_depth) {
   request.set_name("workers/" + id_);
   request.set_incarnation(incarnation_);
   request.set_spool_depth(spool_depth);
+  {
+    std::lock_guard lock(mutex_);
+    request.mutable_gpus()->Assign(gpus_.begin(), gpus_.end());
+  }
   v1::HeartbeatResponse response;
   return CallStub(*stub_, &v1::WorkerService::Stub::Heartbeat, request, response);
 }

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "wavefield/v1/worker_service.grpc.pb.h"
@@ -23,6 +24,9 @@ class FakeWorker {
         slots_(slots),
         probe_(std::move(probe)) {}
   ~FakeWorker() { Disconnect(); }
+
+  // What it says of its GPUs. Set before Connect(), and changed by SetGpus() afterwards.
+  void SetGpus(std::vector<v1::Gpu> gpus);
 
   // Registers over `channel` as running `running`, and watches assignments from then on.
   absl::Status Connect(std::shared_ptr<grpc::Channel> channel,
@@ -66,6 +70,20 @@ class FakeWorker {
   std::mutex mutex_;
   v1::AssignmentList list_;
   bool hung_ = false;
+  std::vector<v1::Gpu> gpus_;
 };
+
+// A GPU that fits, with 8 GiB, in this slot.
+inline v1::Gpu FakeGpu(int index, int slot) {
+  v1::Gpu gpu;
+  gpu.set_index(index);
+  gpu.set_slot(slot);
+  gpu.set_uuid("GPU-" + std::to_string(index));
+  gpu.set_model("Emulated");
+  gpu.set_driver_version("580.65.06");
+  gpu.set_memory_bytes(int64_t{8} << 30);
+  gpu.set_compute_capability(90);
+  return gpu;
+}
 
 }  // namespace wavefield::coordinator

@@ -63,6 +63,47 @@ class JobPath : public ServerFixture {
   std::unique_ptr<FakeWorker> worker_;
 };
 
+TEST_F(JobPath, ACudaJobTakesGpusAndWaitsForOneThatAnotherProcessUses) {
+  v1::Gpu first = FakeGpu(0, 2), second = FakeGpu(1, 3);
+  FakeWorker worker("b", "b1", 2, probe_);
+  second.set_unavailable("3.0 GiB of its memory are used by other processes");
+  worker.SetGpus({first, second});
+  ASSERT_TRUE(worker.Connect(channel_).ok());
+  ASSERT_TRUE(worker.Heartbeat().ok());
+  v1::CreateJobRequest request = ValidRequest("x", 2);
+  request.mutable_spec()->mutable_resources()->set_device("cuda");
+  ASSERT_TRUE(CreateJob(request).ok());
+  const v1::Job waits =
+      WaitForJob("x", [](const v1::Job& job) { return job.state_message().find("needs") == 0; });
+  EXPECT_EQ(waits.state_message(),
+            "needs 2 cuda slots, 1 of 2 free; another process on workers/b holds 1");
+  second.clear_unavailable();
+  worker.SetGpus({first, second});
+  const v1::AssignmentList list = worker.WaitForAssignments(2);
+  ASSERT_EQ(list.assignments_size(), 2);
+  EXPECT_EQ(list.assignments(0).slot(), 2);
+  EXPECT_EQ(list.assignments(1).slot(), 3);
+  EXPECT_EQ(list.assignments(0).train().spec().resources().device(), "cuda");
+  v1::ListWorkersResponse workers;
+  ASSERT_TRUE(
+      Call(*workers_, &v1::WorkerService::Stub::ListWorkers, v1::ListWorkersRequest(), workers)
+          .ok());
+  ASSERT_EQ(workers.workers_size(), 2);
+  EXPECT_EQ(workers.workers(1).used_slots(), 0) << "of the CPU";
+  EXPECT_EQ(workers.workers(1).gpus(1).holder(), "jobs/x");
+  EXPECT_EQ(worker_->WaitForAssignments(0).assignments_size(), 0);
+}
+
+TEST_F(JobPath, GpusOfARegistrationAreChecked) {
+  FakeWorker worker("b", "b1", 2, probe_);
+  worker.SetGpus({FakeGpu(0, 1)});
+  EXPECT_THAT(worker.Connect(channel_).ToString(), HasSubstr("gpus.slot: is 1; allowed: 2 to 2"));
+  worker.SetGpus({FakeGpu(0, 2), FakeGpu(1, 2)});
+  EXPECT_THAT(worker.Connect(channel_).ToString(), HasSubstr("gpus.slot: is 2 twice"));
+  worker.SetGpus(std::vector<v1::Gpu>(65, FakeGpu(0, -1)));
+  EXPECT_THAT(worker.Connect(channel_).ToString(), HasSubstr("gpus: is 65; allowed: 0 to 64"));
+}
+
 TEST_F(JobPath, FromSubmissionToSuccess) {
   ASSERT_TRUE(CreateJob(ValidRequest("x", 2)).ok());
   const v1::AssignmentList list = worker_->WaitForAssignments(2);

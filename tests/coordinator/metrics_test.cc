@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "coordinator/jobs/timestamps.h"
+#include "coordinator/metrics/gpu_series.h"
 #include "coordinator/metrics/job_series.h"
 #include "core/base/file.h"
 #include "tests/coordinator/fake_worker.h"
@@ -50,7 +51,15 @@ class MetricsPage : public ServerFixture {};
 
 TEST_F(MetricsPage, ShowsJobsWorkersAndCallsAndPleasesPromtool) {
   FakeWorker worker("a", "a1", 2, ReadFile(StorageRoot() / "probe").value());
+  v1::Gpu gpu = FakeGpu(0, 2), unfit = FakeGpu(1, -1);
+  unfit.set_unavailable("its driver is too old");
+  worker.SetGpus({gpu, unfit});
   ASSERT_TRUE(worker.Connect(channel_).ok());
+  gpu.mutable_telemetry()->set_memory_used_bytes(1024);
+  gpu.mutable_telemetry()->set_power_watts(250.5);
+  gpu.mutable_telemetry()->set_last_xid(79);
+  worker.SetGpus({gpu, unfit});
+  ASSERT_TRUE(worker.Heartbeat().ok());
   ASSERT_TRUE(CreateJob(ValidRequest("x")).ok());
   worker.WaitForAssignments(1);
   ASSERT_TRUE(worker.ReportTraining("x/1/0").ok());
@@ -59,7 +68,14 @@ TEST_F(MetricsPage, ShowsJobsWorkersAndCallsAndPleasesPromtool) {
   EXPECT_EQ(page.code, 200);
   for (const char* line :
        {"wavefield_jobs{state=\"running\"} 1\n", "wavefield_jobs{state=\"failed\"} 0\n",
-        "wavefield_workers{state=\"ready\"} 1\n", "wavefield_worker_slots{state=\"free\"} 1\n",
+        "wavefield_workers{state=\"ready\"} 1\n",
+        "wavefield_worker_slots{device=\"cpu\",state=\"free\"} 1\n",
+        "wavefield_worker_slots{device=\"cuda\",state=\"free\"} 1\n",
+        "wavefield_gpu_available{gpu=\"0\",worker=\"a\"} 1\n",
+        "wavefield_gpu_available{gpu=\"1\",worker=\"a\"} 0\n",
+        "wavefield_gpu_memory_used_bytes{gpu=\"0\",worker=\"a\"} 1024\n",
+        "wavefield_gpu_power_watts{gpu=\"0\",worker=\"a\"} 250.5\n",
+        "wavefield_gpu_last_xid{gpu=\"0\",worker=\"a\"} 79\n",
         "wavefield_training_loss{training_job=\"x\"} 0.25\n",
         "wavefield_training_tokens_total{training_job=\"x\"} 400\n",
         "wavefield_training_step{training_job=\"x\"} 4\n",
@@ -76,6 +92,23 @@ TEST_F(MetricsPage, HealthIsToldAndOtherPagesAreNot) {
   EXPECT_EQ(Get(server_->http_port(), "/healthz").body, "ok\n");
   EXPECT_EQ(Get(server_->http_port(), "/etc/passwd").code, 404);
   EXPECT_EQ(Get(server_->http_port(), "/metrics", "DELETE").code, 405);
+}
+
+TEST(GpuSeries, ThoseOfAWorkerThatIsGoneVanish) {
+  prometheus::Registry registry;
+  CoordinatorMetrics metrics(registry);
+  GpuSeries series(metrics);
+  v1::Worker worker;
+  worker.set_name("workers/a");
+  *worker.add_gpus() = FakeGpu(3, 2);
+  worker.mutable_gpus(0)->mutable_telemetry()->set_utilization(0.5);
+  const prometheus::Labels labels = {{"worker", "a"}, {"gpu", "3"}};
+  series.Show({worker});
+  EXPECT_EQ(metrics.gpu_utilization.Add(labels).Value(), 0.5);
+  EXPECT_FALSE(metrics.gpu_power.Has(labels)) << "what is not known is not shown";
+  series.Show({});
+  EXPECT_FALSE(metrics.gpu_utilization.Has(labels));
+  EXPECT_FALSE(metrics.gpu_memory.Has(labels));
 }
 
 TEST(JobSeries, NonFiniteLossesAreCountedNotDrawnAndEndedJobsRetire) {

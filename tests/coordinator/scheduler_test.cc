@@ -78,6 +78,26 @@ TEST(Scheduler, SaysThatThereIsNoWorker) {
   EXPECT_EQ(MessageOf(plan, "x"), "needs 1 cpu slot; no worker offers cpu");
 }
 
+TEST(Scheduler, SaysWhyWhatIsThereIsOfNoUse) {
+  SchedulerSnapshot snapshot{{Host("a", {""})}, {Job("x", 1, 1)}};
+  snapshot.queue[0].device = "cuda";
+  snapshot.unfit["cuda"] = "GPU 0 of workers/a: its driver is too old";
+  EXPECT_EQ(MessageOf(Schedule(snapshot), "x"),
+            "needs 1 cuda slot; no worker offers cuda (GPU 0 of workers/a: its driver is too old)");
+}
+
+TEST(Scheduler, AJobTakesSlotsOfItsDeviceAloneAlsoOnOneWorker) {
+  SchedulerSnapshot snapshot{{Host("a", {"", ""}), {"a", "cuda", 0, {{2, ""}, {3, "another"}}}},
+                             {Job("x", 1, 1), Job("y", 2, 2), Job("z", 2, 3)}};
+  snapshot.queue[0].device = snapshot.queue[1].device = "cuda";
+  const SchedulerPlan plan = Schedule(snapshot);
+  using Rank = std::pair<std::string, int32_t>;
+  ASSERT_EQ(plan.starts.size(), 2u);
+  EXPECT_EQ(plan.starts[0].ranks, (std::vector<Rank>{{"a", 2}}));
+  EXPECT_EQ(plan.starts[1].ranks, (std::vector<Rank>{{"a", 0}, {"a", 1}}));
+  EXPECT_THAT(MessageOf(plan, "y"), HasSubstr("another holds 1"));
+}
+
 TEST(Scheduler, PrefersOneWorkerThatFitsTightly) {
   const SchedulerPlan plan = Schedule(
       {{Host("large", {"", "", "", ""}), Host("tight", {"jobs/x", "", ""})}, {Job("y", 2, 1)}});

@@ -1,10 +1,8 @@
 #include "worker/agent/host.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,23 +11,18 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "core/base/clock.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
-#include "core/base/subprocess.h"
 #include "proto/rpc/channel.h"
+#include "worker/agent/trainer_query.h"
 
 namespace wavefield {
 namespace {
-
-constexpr absl::Duration kRateTimeout = absl::Seconds(60);
-constexpr size_t kMaxRateBytes = 4096;
 
 // "host:port", "[host]:port", either after a scheme like "dns:///".
 std::pair<std::string, std::string> HostAndPort(std::string address) {
@@ -124,31 +117,10 @@ absl::StatusOr<std::string> AddressTowards(const std::string& coordinator) {
 
 absl::StatusOr<double> MeasureSlotRate(const std::filesystem::path& trainer_program, int threads,
                                        const std::function<bool()>& cancelled) {
-  int fds[2];
-  if (::pipe2(fds, O_CLOEXEC) != 0) return ErrnoToStatus(errno, "cannot create a pipe");
-  const FileDescriptor read_end(fds[0]);
-  FileDescriptor write_end(fds[1]);
-  ProcessOptions options;
-  options.command = {trainer_program.string(), "rate", "--threads", std::to_string(threads)};
-  options.environment = {absl::StrCat("OMP_NUM_THREADS=", threads)};
-  options.stdout_fd = write_end.get();
-  WF_ASSIGN_OR_RETURN(const Subprocess process, Subprocess::Start(options));
-  write_end.Close();
-
-  const absl::Duration deadline = Clock::Real().Monotonic() + kRateTimeout;
-  std::string output;
-  while (true) {
-    if (cancelled()) return absl::CancelledError("the measurement was cancelled");
-    if (Clock::Real().Monotonic() > deadline || output.size() > kMaxRateBytes) break;
-    pollfd poll_fd = {read_end.get(), POLLIN, 0};
-    if (::poll(&poll_fd, 1, 50) <= 0) continue;
-    char buffer[512];
-    const ssize_t got = ::read(read_end.get(), buffer, sizeof(buffer));
-    if (got <= 0) break;
-    output.append(buffer, static_cast<size_t>(got));
-  }
-  const auto json = nlohmann::json::parse(output, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("matmul_rate") || !json["matmul_rate"].is_number()) {
+  WF_ASSIGN_OR_RETURN(const auto json,
+                      AskTrainer(trainer_program, {"rate", "--threads", std::to_string(threads)},
+                                 {absl::StrCat("OMP_NUM_THREADS=", threads)}, cancelled));
+  if (!json.contains("matmul_rate") || !json["matmul_rate"].is_number()) {
     return absl::UnavailableError(
         absl::StrCat(trainer_program.string(), " rate did not tell a rate of matrix products"));
   }

@@ -11,6 +11,7 @@
 #include "core/base/subprocess.h"
 #include "core/base/version.h"
 #include "worker/agent/agent.h"
+#include "worker/agent/gpu_slots.h"
 #include "worker/agent/host.h"
 
 namespace wavefield {
@@ -30,6 +31,24 @@ bool IsPending(const sigset_t& signals) {
   sigset_t both;
   sigandset(&both, &pending, &signals);
   return sigisemptyset(&both) == 0;
+}
+
+// A host without a driver has no GPUs, which is an error only if some were asked for by number.
+absl::StatusOr<std::shared_ptr<GpuSlots>> FindGpus(const WorkerFlags& flags, int first_slot,
+                                                   const std::filesystem::path& trainer_program,
+                                                   const std::function<bool()>& cancelled) {
+  WF_ASSIGN_OR_RETURN(const auto selection, ParseGpuSelection(flags.gpus));
+  if (selection && selection->empty()) return nullptr;
+  absl::StatusOr<std::unique_ptr<Nvml>> nvml = Nvml::Open();
+  if (!nvml.ok()) {
+    if (selection) return nvml.status();
+    if (!absl::IsNotFound(nvml.status())) {
+      spdlog::warn("no GPU is offered: {}", std::string(nvml.status().message()));
+    }
+    return nullptr;
+  }
+  return GpuSlots::Make(*std::move(nvml), selection, first_slot,
+                        AskForCudaRequirements(trainer_program, cancelled));
 }
 
 }  // namespace
@@ -64,7 +83,6 @@ absl::Status RunWorker(const WorkerFlags& flags, const sigset_t& signals) {
     std::printf("ready %s\n", worker_id.c_str());
     std::fflush(stdout);
   };
-  options.runner.slots = slots;
   TaskOptions& task = options.runner.task;
   task.trainer_program = ProgramDirectory() / "wavefield-trainer";
   task.data_dir = std::filesystem::absolute(flags.data_dir);
@@ -74,8 +92,12 @@ absl::Status RunWorker(const WorkerFlags& flags, const sigset_t& signals) {
   task.log_level = flags.log_level;
 
   WF_ASSIGN_OR_RETURN(FileLock lock, LockDataDirectory(task.data_dir));
-  const absl::StatusOr<double> rate = MeasureSlotRate(task.trainer_program, flags.threads_per_slot,
-                                                      [&] { return IsPending(signals); });
+  const auto cancelled = [&] { return IsPending(signals); };
+  options.runner.slots = slots;
+  WF_ASSIGN_OR_RETURN(options.runner.gpus, FindGpus(flags, slots, task.trainer_program, cancelled));
+  options.session.gpus = options.runner.gpus;
+  const absl::StatusOr<double> rate =
+      MeasureSlotRate(task.trainer_program, flags.threads_per_slot, cancelled);
   if (absl::IsCancelled(rate.status())) return absl::OkStatus();
   if (!rate.ok()) spdlog::warn("the rate of a slot is unknown: {}", rate.status().ToString());
   identity.set_matmul_rate(rate.value_or(0));

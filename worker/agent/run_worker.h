@@ -21,6 +21,7 @@ struct WorkerFlags {
   int slots = 0;
   int threads_per_slot = 1;
   int64_t memory_per_slot = 0;
+  std::string gpus = "all";
   std::string advertise_address;
   std::string log_level = "info";
   absl::Duration orphan_timeout = absl::Hours(24);

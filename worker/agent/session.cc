@@ -66,6 +66,7 @@ absl::Status Session::Register(absl::Duration& heartbeat_interval) {
   }
   request.set_storage_probe(*std::move(read));
   for (v1::RunningTask& task : runner_.Running()) *request.add_running() = std::move(task);
+  AddGpus(*request.mutable_gpus());
   v1::RegisterWorkerResponse response;
   WF_RETURN_IF_ERROR(link_.Call(kRegisterTimeout, [&](grpc::ClientContext& context) {
     return link_.stub().RegisterWorker(&context, request, &response);
@@ -95,11 +96,17 @@ absl::Status Session::Heartbeat(absl::Duration timeout) {
   request.set_incarnation(options_.identity.incarnation());
   *request.mutable_worker_time() = TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(absl::Now()));
   request.set_draining(draining_);
+  AddGpus(*request.mutable_gpus());
   request.set_spool_depth(spool_.last_sequence() - spool_.acknowledged());
   return link_.Call(std::max(timeout, absl::Seconds(1)), [&](grpc::ClientContext& context) {
     v1::HeartbeatResponse response;
     return link_.stub().Heartbeat(&context, request, &response);
   });
+}
+
+void Session::AddGpus(google::protobuf::RepeatedPtrField<v1::Gpu>& gpus) {
+  if (options_.gpus == nullptr) return;
+  for (v1::Gpu& gpu : options_.gpus->Report()) *gpus.Add() = std::move(gpu);
 }
 
 void Session::Drain() {

@@ -3,20 +3,23 @@
 #include <atomic>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 
 #include "absl/time/time.h"
 #include "wavefield/v1/worker_service.pb.h"
 #include "worker/agent/coordinator_link.h"
+#include "worker/agent/gpu_slots.h"
 #include "worker/agent/spool.h"
 #include "worker/agent/task_runner.h"
 
 namespace wavefield {
 
 struct SessionOptions {
-  // All but storage_probe and running.
+  // All but storage_probe, running and GPUs.
   v1::RegisterWorkerRequest identity;
+  std::shared_ptr<GpuSlots> gpus;  // null: none
   std::filesystem::path storage_root;
   // Without a sign of the coordinator for so long, all ranks are ended.
   absl::Duration orphan_timeout = absl::Hours(24);
@@ -40,6 +43,7 @@ class Session {
   absl::Status Register(absl::Duration& heartbeat_interval);
   absl::Status Heartbeat(absl::Duration timeout);
   void EndOrphans();
+  void AddGpus(google::protobuf::RepeatedPtrField<v1::Gpu>& gpus);
 
   const SessionOptions options_;
   CoordinatorLink& link_;

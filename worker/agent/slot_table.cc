@@ -28,8 +28,9 @@ void SlotTable::Want(const v1::AssignmentList& list) {
   });
 }
 
-SlotActions SlotTable::Next() {
+SlotActions SlotTable::Next(const Gate& gate) {
   SlotActions actions;
+  held_up_ = false;
   for (auto& [task_id, running] : running_) {
     const auto wanted = wanted_.find(task_id);
     if (wanted == wanted_.end()) {
@@ -44,11 +45,16 @@ SlotActions SlotTable::Next() {
     if (running_.contains(task_id) || ended_.contains(task_id)) continue;
     if (std::string reason = WhyImpossible(assignment); !reason.empty()) {
       actions.refuse.emplace_back(assignment, std::move(reason));
-    } else if (IsFree(assignment.slot())) {
+    } else if (!IsFree(assignment.slot())) {
+      continue;
+    } else if (const absl::Status open = gate(assignment.slot()); absl::IsUnavailable(open)) {
+      held_up_ = true;
+      continue;
+    } else if (!open.ok()) {
+      actions.refuse.emplace_back(assignment, std::string(open.message()));
+    } else {
       actions.start.push_back(assignment);
       if (assignment.stop_requested()) actions.stop.push_back(task_id);
-    } else {
-      continue;
     }
     running_[task_id] = {assignment.slot(), assignment.stop_requested(), false};
   }

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "wavefield/v1/worker_service.pb.h"
 
 namespace wavefield {
@@ -30,9 +32,15 @@ class SlotTable {
   // Nothing is wanted until the coordinator says so again.
   void WantNothing() { wanted_.clear(); }
 
+  // Whether a task may start in a slot that has no other. OK: it starts; UNAVAILABLE: it waits and
+  // is asked about again; another error: it is refused for that reason.
+  using Gate = std::function<absl::Status(int slot)>;
+
   // Each action is given once: the caller carries it out. A task in `start` counts as running, one
   // in `refuse` too: report the end of either with Ended().
-  SlotActions Next();
+  SlotActions Next(const Gate& gate);
+  // Some task waits for its slot's gate.
+  bool HeldUp() const { return held_up_; }
 
   // `exit_sequence`: of the event that reports it.
   void Ended(const std::string& task_id, int64_t exit_sequence);
@@ -54,6 +62,7 @@ class SlotTable {
   bool IsFree(int slot) const;
 
   int slots_;
+  bool held_up_ = false;
   int64_t acknowledged_ = 0;
   std::map<std::string, v1::Assignment> wanted_;
   std::map<std::string, Running> running_;

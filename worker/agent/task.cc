@@ -61,7 +61,8 @@ bool ReadSome(FileDescriptor& fd, std::string& bytes) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Task>> Task::Start(const v1::Assignment& assignment,
-                                                  const TaskOptions& options) {
+                                                  const TaskOptions& options,
+                                                  const std::vector<std::string>& environment) {
   const std::filesystem::path task_file =
       options.data_dir / "tasks" / (assignment.task_id() + ".json");
   WF_RETURN_IF_ERROR(CreateDirectories(task_file.parent_path()));
@@ -88,6 +89,7 @@ absl::StatusOr<std::unique_ptr<Task>> Task::Start(const v1::Assignment& assignme
                      options.address};
   process.environment = {absl::StrCat("OMP_NUM_THREADS=", options.threads),
                          "WAVEFIELD_LOG_LEVEL=" + options.log_level};
+  process.environment.insert(process.environment.end(), environment.begin(), environment.end());
   process.channel_fd = channel.second.get();
   process.stdout_fd = log_write.get();
   process.stderr_fd = log_write.get();

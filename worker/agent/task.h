@@ -33,8 +33,10 @@ struct TaskOptions {
 // worker. On destruction the whole process group is killed.
 class Task {
  public:
+  // `environment`: what the slot adds to it.
   static absl::StatusOr<std::unique_ptr<Task>> Start(const v1::Assignment& assignment,
-                                                     const TaskOptions& options);
+                                                     const TaskOptions& options,
+                                                     const std::vector<std::string>& environment);
   ~Task();
 
   const v1::Assignment& assignment() const { return assignment_; }

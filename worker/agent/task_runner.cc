@@ -23,6 +23,10 @@ constexpr int kTickAtEndMillis = 2;
 // What a shell answers for a program that could not be run.
 constexpr int kCouldNotStart = 127;
 
+int AllSlots(const TaskRunnerOptions& options) {
+  return options.slots + (options.gpus == nullptr ? 0 : options.gpus->slots());
+}
+
 v1::TaskExited NotStarted(const std::string& reason) {
   v1::TaskExited exited;
   exited.set_code(kCouldNotStart);
@@ -45,7 +49,7 @@ TaskRunner::TaskRunner(TaskRunnerOptions options, TaskRunnerCallbacks callbacks,
     : options_(std::move(options)),
       callbacks_(std::move(callbacks)),
       wake_(std::move(wake)),
-      table_(options_.slots),
+      table_(AllSlots(options_)),
       thread_([this] { Loop(); }) {}
 
 TaskRunner::~TaskRunner() {
@@ -166,6 +170,7 @@ void TaskRunner::Reap() {
       continue;
     }
     const std::string id = it->first;
+    if (options_.gpus != nullptr) options_.gpus->Vacate(task.assignment().slot());
     it = tasks_.erase(it);
     callbacks_.ended(id);
     ReportExit(id, *std::move(exited));
@@ -173,7 +178,9 @@ void TaskRunner::Reap() {
 }
 
 void TaskRunner::Advance() {
-  const SlotActions actions = table_.Next();
+  const SlotActions actions = table_.Next([this](int slot) {
+    return options_.gpus == nullptr ? absl::OkStatus() : options_.gpus->CheckFree(slot);
+  });
   for (const auto& [assignment, reason] : actions.refuse) {
     spdlog::error("task {}: refused: {}", assignment.task_id(), reason);
     ReportExit(assignment.task_id(), NotStarted(reason));
@@ -192,8 +199,11 @@ void TaskRunner::Advance() {
 }
 
 void TaskRunner::StartTask(const v1::Assignment& assignment) {
-  absl::StatusOr<std::unique_ptr<Task>> task = Task::Start(assignment, options_.task);
+  std::vector<std::string> environment;
+  if (options_.gpus != nullptr) environment = options_.gpus->Occupy(assignment.slot());
+  absl::StatusOr<std::unique_ptr<Task>> task = Task::Start(assignment, options_.task, environment);
   if (!task.ok()) {
+    if (options_.gpus != nullptr) options_.gpus->Vacate(assignment.slot());
     spdlog::error("task {}: not started: {}", assignment.task_id(), task.status().ToString());
     ReportExit(assignment.task_id(), NotStarted(std::string(task.status().message())));
     return;
@@ -208,7 +218,7 @@ void TaskRunner::StartTask(const v1::Assignment& assignment) {
 void TaskRunner::PollDescriptors() {
   std::vector<pollfd> fds = {{wake_.get(), POLLIN, 0}};
   std::vector<Task*> tasks;
-  int timeout = tasks_.empty() ? -1 : kTickMillis;
+  int timeout = tasks_.empty() && !table_.HeldUp() ? -1 : kTickMillis;
   for (auto& [id, task] : tasks_) {
     tasks.push_back(task.get());
     const short output = task->HasOutput() ? POLLOUT : 0;

@@ -13,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "wavefield/v1/worker_service.pb.h"
+#include "worker/agent/gpu_slots.h"
 #include "worker/agent/slot_table.h"
 #include "worker/agent/task.h"
 
@@ -20,7 +21,8 @@ namespace wavefield {
 
 struct TaskRunnerOptions {
   TaskOptions task;
-  int slots = 1;
+  int slots = 1;                                // of the CPU
+  std::shared_ptr<GpuSlots> gpus;               // whose slots come after them; null: none
   absl::Duration end_grace = absl::Seconds(5);  // from abort to SIGKILL
 };
 

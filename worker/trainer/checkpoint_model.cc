@@ -14,14 +14,14 @@ absl::StatusOr<CheckpointModel> LoadCheckpointModel(const std::filesystem::path&
   WF_ASSIGN_OR_RETURN(const CheckpointManifest manifest,
                       VerifyCheckpoint(directory, VerifyLevel::kFull));
   WF_ASSIGN_OR_RETURN(const ModelConfig config, ModelConfigFromJson(manifest.model_config));
-  WF_ASSIGN_OR_RETURN(const TrainingConfig training,
-                      TrainingConfigFromSpec(manifest.training_spec));
+  WF_ASSIGN_OR_RETURN(TrainingConfig training, TrainingConfigFromSpec(manifest.training_spec));
   for (const auto& violations : {Validate(training, 1), ValidateTogether(training, config)}) {
     if (violations.empty()) continue;
     return absl::DataLossError(fmt::format("the job of the checkpoint {}: {} {}",
                                            directory.string(), violations[0].field,
                                            violations[0].description));
   }
+  training.precision = "fp32";  // on the CPU, whatever it was trained with
   CheckpointModel loaded;
   loaded.step = static_cast<int64_t>(manifest.step);
   loaded.sequence_length = training.sequence_length;

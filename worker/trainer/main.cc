@@ -11,6 +11,7 @@
 #include "spdlog/spdlog.h"
 #include "worker/trainer/audit.h"
 #include "worker/trainer/bigram_baseline.h"
+#include "worker/trainer/cuda_module.h"
 #include "worker/trainer/events.h"
 #include "worker/trainer/inference.h"
 #include "worker/trainer/run_task.h"
@@ -28,6 +29,15 @@ int Report(const absl::Status& status) {
   if (status.ok()) return kExitOk;
   std::fprintf(stderr, "wavefield-trainer: %s\n", status.ToString().c_str());
   return kExitError;
+}
+
+// For the worker, which offers the GPUs that fit.
+void PrintCudaModule() {
+  const auto module = LoadCudaModule();
+  if (!module.ok()) return PrintLine({{"error", std::string(module.status().message())}});
+  PrintLine({{"cuda_version", (*module)->cuda_version},
+             {"least_compute_capability", (*module)->least_compute_capability},
+             {"nccl_version", (*module)->nccl_version}});
 }
 
 int Main(int argc, char** argv) {
@@ -100,6 +110,9 @@ int Main(int argc, char** argv) {
   CLI::App* rate = app.add_subcommand("rate", "measure the rate of matrix products");
   add_threads(rate);
 
+  CLI::App* cuda =
+      app.add_subcommand("cuda", "tell what the CUDA module beside this program asks of a GPU");
+
   return command_line.Run(argc, argv, [&] {
     spdlog::set_default_logger(spdlog::stderr_logger_mt("trainer"));
     spdlog::set_level(spdlog::level::from_str(log_level));
@@ -115,7 +128,11 @@ int Main(int argc, char** argv) {
     }
     if (rate->parsed()) {
       const auto backend = MakeCpuBackend(host.threads);
-      PrintLine({{"matmul_rate", MeasureMatMulRate(*backend)}});
+      PrintLine({{"matmul_rate", MeasureMatMulRate(*backend, DType::kFloat32)}});
+      return kExitOk;
+    }
+    if (cuda->parsed()) {
+      PrintCudaModule();
       return kExitOk;
     }
     if (!token_ids_file.empty()) {

@@ -35,6 +35,7 @@ absl::StatusOr<TrainTask> ParseTrainTask(const nlohmann::json& assignment) {
     train.at("dataset_content_hash").get_to(task.dataset_content_hash);
     train.at("checkpoint_directory").get_to(task.checkpoint_directory);
     train.at("resume_candidates").get_to(task.resume_candidates);
+    task.device = task.spec.at("resources").value("device", task.device);
     WF_ASSIGN_OR_RETURN(task.model, ModelOf(task.spec.at("model")));
   } catch (const std::exception& error) {
     return Malformed(error);

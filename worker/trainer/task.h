@@ -25,6 +25,7 @@ struct TrainTask {
   nlohmann::json spec;
   ModelConfig model;
   TrainingConfig training;
+  std::string device = "cpu";
   int64_t epoch = 0;
   int attempt = 0;
   int rank = 0;

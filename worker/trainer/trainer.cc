@@ -15,17 +15,18 @@
 #include "core/model/accounting.h"
 #include "core/optim/schedule.h"
 #include "spdlog/spdlog.h"
+#include "worker/trainer/gradient_reduction.h"
 #include "worker/trainer/micro_batches.h"
 
 namespace wavefield {
 namespace {
 
-// Gradients are reduced in pieces of this many elements (4 MiB).
-constexpr int64_t kBucketElements = 1 << 20;
 // Field health is measured on at most so many tokens of the held-out text, and for models of at
 // most so many heads in all layers: the event fits a line of the channel (worker/channel.md).
 constexpr int64_t kInspectedTokens = 2048;
 constexpr int64_t kMaxReportedHeads = 8192;
+constexpr absl::Duration kConnectTimeout = absl::Minutes(2);
+constexpr absl::Duration kOperationTimeout = absl::Minutes(30);
 
 absl::Duration Now() { return Clock::Real().Monotonic(); }
 
@@ -41,10 +42,14 @@ class PhaseTimer {
   absl::Duration last_ = Now();
 };
 
-nlohmann::json Fingerprint(const Backend& backend, int world_size) {
-  return {{"backend", backend.name()},
-          {"libraries", backend.fingerprint()},
-          {"threads", backend.threads()},
+nlohmann::json Fingerprint(const Device& device, int world_size) {
+  std::string libraries = device.backend->fingerprint();
+  if (device.cuda != nullptr && world_size > 1) {
+    libraries += fmt::format(" NCCL {}", device.cuda->nccl_version);
+  }
+  return {{"backend", device.backend->name()},
+          {"libraries", libraries},
+          {"threads", device.backend->threads()},
           {"world_size", world_size}};
 }
 
@@ -66,7 +71,10 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainTask& task,
                                                      task.dataset, dataset.train().size(),
                                                      task.training.sequence_length + 1));
   }
-  auto trainer = std::unique_ptr<Trainer>(new Trainer(task, host, channel, std::move(dataset)));
+  WF_ASSIGN_OR_RETURN(Device device, OpenDevice(task.device, host.threads));
+  WF_RETURN_IF_ERROR(CheckFreeMemory(device, task.model, task.training, task.world_size));
+  auto trainer = std::unique_ptr<Trainer>(
+      new Trainer(task, host, channel, std::move(dataset), std::move(device)));
   WF_RETURN_IF_ERROR(trainer->MeetPeers());
   WF_RETURN_IF_ERROR(trainer->VerifyDataset());
   WF_RETURN_IF_ERROR(trainer->Resume());
@@ -74,46 +82,64 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainTask& task,
 }
 
 Trainer::Trainer(const TrainTask& task, const HostOptions& host, WorkerChannel& channel,
-                 Dataset dataset)
+                 Dataset dataset, Device device)
     : task_(task),
       host_(host),
       channel_(channel),
       dataset_(std::move(dataset)),
       sampler_(dataset_.train().size(), task.training.sequence_length, task.training.batch_size,
                task.training.seed),
-      backend_(MakeCpuBackend(host.threads)),
-      model_(*backend_, task.model, ExecutionOf(task.training)),
-      optimizer_(*backend_, model_.layout(), task.training),
+      device_(std::move(device)),
+      backend_(*device_.backend),
+      matmul_rate_(MeasureMatMulRate(backend_, ExecutionOf(task.training).activations)),
+      model_(backend_, task.model, ExecutionOf(task.training)),
+      optimizer_(backend_, model_.layout(), task.training),
       state_{.model = model_, .optimizer = optimizer_},
-      keeper_(task, host, Fingerprint(*backend_, task.world_size)) {
-  const MemoryEstimate plan = EstimateMemory(task.model, task.training, host.threads);
+      keeper_(task, host, Fingerprint(device_, task.world_size)) {
+  const MemoryEstimate plan =
+      EstimateMemory(task.model, task.training, host.threads, task.device, task.world_size);
   model_.arena().Reserve(static_cast<size_t>(plan.activations));
+  backend_.ReserveWorkspace(static_cast<size_t>(plan.reserved));
 }
 
 absl::Status Trainer::MeetPeers() {
   if (task_.world_size == 1) {
     communicator_ = MakeSoloCommunicator();
+    gradient_communicator_ = communicator_;
   } else {
     std::stop_source cancel;
     channel_.OnAbort([cancel](const std::string&) mutable { cancel.request_stop(); });
     const GlooOptions options{.rank = task_.rank,
                               .world_size = task_.world_size,
                               .address = host_.address,
-                              .connect_timeout = absl::Minutes(2),
-                              .operation_timeout = absl::Minutes(30),
+                              .connect_timeout = kConnectTimeout,
+                              .operation_timeout = kOperationTimeout,
                               .cancel = cancel.get_token()};
     WF_ASSIGN_OR_RETURN(communicator_, MakeGlooCommunicator(options, channel_));
+    gradient_communicator_ = communicator_;
+    if (device_.cuda != nullptr) {
+      const NcclOptions nccl{.rank = task_.rank,
+                             .world_size = task_.world_size,
+                             .connect_timeout = kConnectTimeout,
+                             .operation_timeout = kOperationTimeout,
+                             .cancel = cancel.get_token()};
+      WF_ASSIGN_OR_RETURN(gradient_communicator_,
+                          device_.cuda->make_communicator(backend_, nccl, channel_));
+    }
   }
-  channel_.OnAbort(
-      [communicator = communicator_](const std::string& reason) { communicator->Abort(reason); });
+  channel_.OnAbort([host = communicator_, weak_device = std::weak_ptr(gradient_communicator_)](
+                       const std::string& reason) {
+    host->Abort(reason);
+    if (const auto device = weak_device.lock()) device->Abort(reason);
+  });
   // Ranks that round differently would drift apart. Muon steps by matrix products, whose bits
   // depend on the threads.
-  std::string arithmetic = backend_->fingerprint();
+  std::string arithmetic = backend_.fingerprint();
   if (task_.training.optimizer == "muon") {
-    arithmetic += fmt::format(" threads={}", backend_->threads());
+    arithmetic += fmt::format(" threads={}", backend_.threads());
   }
   const auto kind = static_cast<double>(HashName(arithmetic) >> 16);
-  std::array<double, 2> sums = {MeasureMatMulRate(*backend_), kind};
+  std::array<double, 2> sums = {matmul_rate_, kind};
   WF_RETURN_IF_ERROR(communicator_->AllReduceSum(sums));
   if (sums[1] != kind * task_.world_size) {
     return absl::FailedPreconditionError(fmt::format(
@@ -123,7 +149,7 @@ absl::Status Trainer::MeetPeers() {
   }
   group_matmul_rate_ = sums[0];
   spdlog::info("rank {} of {} met its peers; {}", task_.rank, task_.world_size,
-               backend_->fingerprint());
+               backend_.fingerprint());
   return absl::OkStatus();
 }
 
@@ -154,7 +180,7 @@ absl::Status Trainer::Resume() {
                          {{"first_step", state_.step + 1},
                           {"resumed_from", resumed.directory},
                           {"exact", resumed.exact},
-                          {"fingerprint", Fingerprint(*backend_, task_.world_size).dump()}}}});
+                          {"fingerprint", Fingerprint(device_, task_.world_size).dump()}}}});
   }
   return absl::OkStatus();
 }
@@ -186,15 +212,15 @@ bool Trainer::Finished() const {
 absl::Status Trainer::TrainStep() {
   const absl::Duration start = Now();
   PhaseSeconds phases;
+  if (device_.cuda != nullptr) device_.cuda->set_step(state_.step + 1);
   phases.checkpoint = std::exchange(save_seconds_, 0);
   WF_ASSIGN_OR_RETURN(const LossSums sums, ForwardBackward(phases));
   PhaseTimer timer;
-  WF_RETURN_IF_ERROR(ReduceGradients());
-  timer.Charge(phases.communicate);
   const bool measures = task_.rank == 0 && EvaluatesAfter(state_.step + 1);
   updates_.clear();
   const double grad_norm = optimizer_.Step(state_.step + 1, model_.gradients(), model_.parameters(),
                                            measures ? &updates_ : nullptr);
+  backend_.Synchronize();
   timer.Charge(phases.optimize);
   WF_ASSIGN_OR_RETURN(Agreement agreed, Agree(sums, phases));
   timer.Charge(agreed.phases.communicate);  // waiting for slower ranks
@@ -250,24 +276,21 @@ absl::StatusOr<LossSums> Trainer::ForwardBackward(PhaseSeconds& phases) {
   timer.Charge(phases.data);
   LossSums sums;
   const RandomStream dropout_keys(training.seed, "dropout");
+  GradientReduction reduction(*gradient_communicator_, model_.gradients());
+  const Model::OnGradients reduce = [&](int64_t begin, int64_t) { reduction.Final(begin); };
   for (const MicroBatch& batch : share) {
     const int64_t window = state_.step * training.batch_size + batch.first_window;
     model_.Forward(batch.batch, batch.ids, dropout_keys.Bits(static_cast<uint64_t>(window)));
+    backend_.Synchronize();
     timer.Charge(phases.forward);
-    sums += model_.Backward(batch.targets, scale);
+    const bool last = &batch == &share.back();
+    sums += model_.Backward(batch.targets, scale, last ? reduce : Model::OnGradients());
+    backend_.Synchronize();
     timer.Charge(phases.backward);
   }
+  WF_RETURN_IF_ERROR(reduction.Finish());
+  timer.Charge(phases.communicate);
   return sums;
-}
-
-absl::Status Trainer::ReduceGradients() {
-  const Tensor gradients = model_.gradients();
-  for (int64_t begin = 0; begin < gradients.elements(); begin += kBucketElements) {
-    const int64_t size = std::min(kBucketElements, gradients.elements() - begin);
-    WF_RETURN_IF_ERROR(
-        communicator_->AllReduceSum(std::span(gradients.f32() + begin, static_cast<size_t>(size))));
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<Trainer::Agreement> Trainer::Agree(const LossSums& sums,
@@ -325,10 +348,10 @@ absl::Status Trainer::Evaluate() {
   WF_ASSIGN_OR_RETURN(EvaluationMetrics metrics, evaluate());
   if (!optimizer_.average().empty()) {
     // Between steps the gradients' memory is free: it keeps the weights meanwhile.
-    backend_->Copy(model_.parameters(), model_.gradients());
-    backend_->Copy(optimizer_.average(), model_.parameters());
+    backend_.Copy(model_.parameters(), model_.gradients());
+    backend_.Copy(optimizer_.average(), model_.parameters());
     const auto averaged = evaluate();
-    backend_->Copy(model_.gradients(), model_.parameters());
+    backend_.Copy(model_.gradients(), model_.parameters());
     WF_RETURN_IF_ERROR(averaged.status());
     metrics.ema_loss = averaged->loss;
   }

@@ -6,6 +6,7 @@
 #include "core/comm/communicator.h"
 #include "core/data/dataset.h"
 #include "core/data/sampler.h"
+#include "worker/trainer/device.h"
 #include "worker/trainer/events.h"
 #include "worker/trainer/training_state.h"
 #include "worker/trainer/worker_channel.h"
@@ -35,14 +36,15 @@ class Trainer {
     uint64_t batch_digest = 0;
   };
 
-  Trainer(const TrainTask& task, const HostOptions& host, WorkerChannel& channel, Dataset dataset);
+  Trainer(const TrainTask& task, const HostOptions& host, WorkerChannel& channel, Dataset dataset,
+          Device device);
 
   absl::Status MeetPeers();
   absl::Status VerifyDataset();
   absl::Status Resume();
   absl::Status TrainStep();
+  // Leaves gradients of all ranks together.
   absl::StatusOr<LossSums> ForwardBackward(PhaseSeconds& phases);
-  absl::Status ReduceGradients();
   absl::StatusOr<Agreement> Agree(const LossSums& sums, const PhaseSeconds& phases);
   absl::Status Evaluate();
   // Whether it is known before step `step` that an evaluation follows it.
@@ -57,12 +59,16 @@ class Trainer {
   WorkerChannel& channel_;
   Dataset dataset_;
   BatchSampler sampler_;
-  std::unique_ptr<Backend> backend_;
-  std::shared_ptr<Communicator> communicator_;
+  const Device device_;
+  Backend& backend_;
+  const double matmul_rate_;  // FLOP/s of this rank, measured while the memory is free
+  std::shared_ptr<Communicator> communicator_;  // for memory of the host
   Model model_;
   Optimizer optimizer_;
   TrainingState state_;
   CheckpointKeeper keeper_;
+  // For memory of the device. Goes before that memory does, which ends what is on its way there.
+  std::shared_ptr<Communicator> gradient_communicator_;
   double group_matmul_rate_ = 0;      // FLOP/s of all ranks together
   std::vector<LayerUpdate> updates_;  // by the last step, if an evaluation was to follow; rank 0
   bool stopped_ = false;

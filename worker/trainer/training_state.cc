@@ -19,11 +19,10 @@
 namespace wavefield {
 namespace {
 
-std::vector<NamedTensor> NamedViews(const ParameterLayout& layout, Tensor flat,
-                                    const std::string& prefix) {
+std::vector<NamedTensor> NamedViews(Model& model, Tensor flat, const std::string& prefix) {
   std::vector<NamedTensor> tensors;
-  for (const ParameterInfo& info : layout.parameters()) {
-    tensors.push_back({prefix + info.name, layout.View(flat, info)});
+  for (const ParameterInfo& info : model.layout().parameters()) {
+    tensors.push_back({prefix + info.name, model.layout().View(flat, info), &model.backend()});
   }
   return tensors;
 }
@@ -42,16 +41,16 @@ absl::StatusOr<bool> OkOnEveryRank(const absl::Status& status, Communicator& com
 }
 
 std::vector<NamedTensor> TrainingState::ModelTensors() const {
-  return NamedViews(model.layout(), model.parameters(), "");
+  return NamedViews(model, model.parameters(), "");
 }
 
 std::vector<NamedTensor> TrainingState::OptimizerTensors() const {
-  auto tensors = NamedViews(model.layout(), optimizer.first_moment(), "m.");
-  for (auto& tensor : NamedViews(model.layout(), optimizer.second_moment(), "v.")) {
+  auto tensors = NamedViews(model, optimizer.first_moment(), "m.");
+  for (auto& tensor : NamedViews(model, optimizer.second_moment(), "v.")) {
     tensors.push_back(std::move(tensor));
   }
   if (optimizer.average().empty()) return tensors;
-  for (auto& tensor : NamedViews(model.layout(), optimizer.average(), "ema.")) {
+  for (auto& tensor : NamedViews(model, optimizer.average(), "ema.")) {
     tensors.push_back(std::move(tensor));
   }
   return tensors;

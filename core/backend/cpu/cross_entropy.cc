@@ -87,6 +87,7 @@ void CpuBackend::CrossEntropyForwardBackward(const LossOptions& options, float s
 void CpuBackend::CrossEntropy(bool backward, const LossOptions& options, float scale, Tensor logits,
                               Tensor targets, Tensor row_loss, Tensor row_correct) {
   const auto size = contract::CrossEntropy(logits, targets, row_loss, row_correct);
+  contract::RequireTargets(targets, size.width);
   ParallelRanges(threads_, size.rows, 4, [&](int, int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       HWY_DYNAMIC_DISPATCH(CrossEntropyRow)

@@ -40,6 +40,7 @@ HWY_EXPORT(AddRows);
 
 void CpuBackend::EmbeddingForward(Tensor table, Tensor ids, Tensor y) {
   const auto size = contract::Embedding(ids, y, table);
+  contract::RequireIds(ids, size.vocabulary);
   const float* from = table.f32();
   const int32_t* id = ids.i32();
   float* to = y.f32();
@@ -52,6 +53,7 @@ void CpuBackend::EmbeddingForward(Tensor table, Tensor ids, Tensor y) {
 
 void CpuBackend::EmbeddingBackward(Tensor ids, Tensor dy, Tensor dtable) {
   const auto size = contract::Embedding(ids, dy, dtable);
+  contract::RequireIds(ids, size.vocabulary);
   // Threads share the columns: no two write the same element, and every sum keeps its order.
   ParallelRanges(threads_, size.width, 64, [&](int, int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(AddRows)

@@ -7,9 +7,10 @@
 
 namespace wavefield {
 
-// Computes nothing: a pass of a model on it tells what memory the pass will need. Its addresses are
-// numbers alone, never to be followed; what is copied to the host is 0.
-class PlanningBackend final : public Backend {
+// Computes nothing: a pass of a model on it tells what memory the pass will need, and aborts where
+// shapes or element types are not what the contract wants. Its addresses are numbers alone, never
+// to be followed; what is copied to the host is 0.
+class PlanningBackend : public Backend {
  public:
   std::string name() const override { return "planning"; }
   std::string fingerprint() const override { return ""; }
@@ -19,65 +20,84 @@ class PlanningBackend final : public Backend {
   void Free(void*) override {}
   void CopyFromHost(const void*, Tensor) override {}
   void CopyToHost(Tensor source, void* destination) override;
-  double SumOfSquares(Tensor) override { return 0; }
-
-  void Copy(Tensor, Tensor) override {}
-  void Fill(Tensor, float) override {}
-  void MatMul(Transpose, Transpose, Tensor, Tensor, float, Tensor) override {}
-  void Add(Tensor, Tensor) override {}
-  void EmbeddingForward(Tensor, Tensor, Tensor) override {}
-  void EmbeddingBackward(Tensor, Tensor, Tensor) override {}
-  void RmsNormForward(Tensor, Tensor, Tensor, Tensor) override {}
-  void RmsNormBackward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) override {}
-  void ShortConvForward(int64_t, Tensor, Tensor, Tensor, Tensor, Tensor) override {}
-  void ShortConvBackward(int64_t, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-                         Tensor) override {}
-  void DampingForward(Tensor, Tensor, Tensor) override {}
-  void DampingBackward(Tensor, Tensor, Tensor, Tensor) override {}
-  void FieldOuterForward(Propagation, int64_t, Tensor, Tensor, Tensor, Tensor, Tensor,
-                         Tensor) override {}
-  void FieldOuterBackward(Propagation, int64_t, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-                          Tensor, Tensor, Tensor, Tensor, Tensor) override {}
-  void FieldElementwiseForward(Propagation, int64_t, Tensor, Tensor, Tensor, Tensor, Tensor,
-                               Tensor) override {}
-  void FieldElementwiseBackward(Propagation, int64_t, Tensor, Tensor, Tensor, Tensor, Tensor,
-                                Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) override {}
-  void FieldReadoutForward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) override {}
-  void FieldReadoutBackward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-                            Tensor, Tensor) override {}
-  void Rotary(int64_t, int64_t, int64_t, bool, Tensor) override {}
-  void AttentionForward(int64_t, int64_t, int64_t, Tensor, Tensor, Tensor, Tensor) override {}
-  void AttentionBackward(int64_t, int64_t, int64_t, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-                         Tensor) override {}
-  void SwiGluForward(Tensor, Tensor) override {}
-  void SwiGluBackward(Tensor, Tensor, Tensor) override {}
-  void LayerNormForward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) override {}
-  void LayerNormBackward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-                         Tensor) override {}
-  void AddBias(Tensor, Tensor) override {}
-  void AddBiasBackward(Tensor, Tensor) override {}
-  void GeluForward(Tensor, Tensor) override {}
-  void GeluBackward(Tensor, Tensor, Tensor) override {}
-  void CopyColumns(Tensor, int64_t, int64_t, Tensor, int64_t) override {}
-  void ReluForward(float, Tensor, int64_t, Tensor) override {}
-  void ReluBackward(float, Tensor, int64_t, Tensor, Tensor) override {}
-  void AddPositions(int64_t, int64_t, Tensor) override {}
-  void CoupledReadForward(Tensor, Tensor, Tensor, Tensor, Tensor) override {}
-  void CoupledReadBackward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-                           Tensor) override {}
-  void SigmoidGateForward(Tensor, Tensor, Tensor) override {}
-  void SigmoidGateBackward(Tensor, Tensor, Tensor, Tensor, Tensor) override {}
-  void CumulativeMeanForward(int64_t, int64_t, Tensor, Tensor, Tensor) override {}
-  void CumulativeMeanBackward(int64_t, int64_t, Tensor, Tensor, Tensor) override {}
-  void InterferenceForward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) override {}
-  void InterferenceBackward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-                            Tensor, Tensor) override {}
-  void CrossEntropyForward(Tensor, Tensor, Tensor, Tensor) override {}
-  void CrossEntropyForwardBackward(const LossOptions&, float, Tensor, Tensor, Tensor,
-                                   Tensor) override {}
-  void Dropout(uint64_t, float, int64_t, int64_t, Tensor) override {}
-  void Axpby(float, Tensor, float, Tensor) override {}
-  void AdamW(const AdamWParameters&, Tensor, Tensor, Tensor, Tensor) override {}
+  void Copy(Tensor source, Tensor destination) override;
+  void Fill(Tensor x, float value) override;
+  void MatMul(Transpose transpose_a, Transpose transpose_b, Tensor a, Tensor b, float beta,
+              Tensor c) override;
+  void Add(Tensor source, Tensor destination) override;
+  void EmbeddingForward(Tensor table, Tensor ids, Tensor y) override;
+  void EmbeddingBackward(Tensor ids, Tensor dy, Tensor dtable) override;
+  void RmsNormForward(Tensor x, Tensor weight, Tensor y, Tensor inverse_rms) override;
+  void RmsNormBackward(Tensor x, Tensor weight, Tensor inverse_rms, Tensor dy, Tensor residual,
+                       Tensor dx, Tensor dweight) override;
+  void ShortConvForward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias, Tensor state,
+                        Tensor qkv) override;
+  void ShortConvBackward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias, Tensor state,
+                         Tensor dqkv, Tensor dstate, Tensor dqkvg, Tensor dweight,
+                         Tensor dbias) override;
+  void DampingForward(Tensor pre, Tensor bias, Tensor damping) override;
+  void DampingBackward(Tensor damping, Tensor ddamping, Tensor dpre, Tensor dbias) override;
+  void FieldOuterForward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                         Tensor frequency, Tensor phase, Tensor state, Tensor y) override;
+  void FieldOuterBackward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                          Tensor frequency, Tensor phase, Tensor state, Tensor dy, Tensor dstate,
+                          Tensor dqkv, Tensor ddamping, Tensor dfrequency, Tensor dphase) override;
+  void FieldElementwiseForward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                               Tensor frequency, Tensor phase, Tensor state, Tensor field) override;
+  void FieldElementwiseBackward(Propagation way, int64_t batch, Tensor qkv, Tensor damping,
+                                Tensor frequency, Tensor phase, Tensor state, Tensor dfield,
+                                Tensor dstate, Tensor dqkv, Tensor ddamping, Tensor dfrequency,
+                                Tensor dphase) override;
+  void FieldReadoutForward(Tensor y, Tensor qkv, Tensor coupling, Tensor head_norm, Tensor qkvg,
+                           Tensor out) override;
+  void FieldReadoutBackward(Tensor y, Tensor qkv, Tensor coupling, Tensor head_norm, Tensor qkvg,
+                            Tensor dout, Tensor dy, Tensor dqkv, Tensor dqkvg, Tensor dcoupling,
+                            Tensor dhead_norm) override;
+  void Rotary(int64_t batch, int64_t heads, int64_t position, bool inverse, Tensor qkv) override;
+  void AttentionForward(int64_t batch, int64_t heads, int64_t position, Tensor qkv, Tensor history,
+                        Tensor y, Tensor log_sum) override;
+  void AttentionBackward(int64_t batch, int64_t heads, int64_t position, Tensor qkv, Tensor history,
+                         Tensor y, Tensor log_sum, Tensor dy, Tensor dhistory,
+                         Tensor dqkv) override;
+  void SwiGluForward(Tensor gate_up, Tensor y) override;
+  void SwiGluBackward(Tensor gate_up, Tensor dy, Tensor dgate_up) override;
+  void LayerNormForward(Tensor x, Tensor weight, Tensor bias, Tensor y, Tensor mean,
+                        Tensor inverse_deviation) override;
+  void LayerNormBackward(Tensor x, Tensor weight, Tensor mean, Tensor inverse_deviation, Tensor dy,
+                         Tensor residual, Tensor dx, Tensor dweight, Tensor dbias) override;
+  void AddBias(Tensor bias, Tensor y) override;
+  void AddBiasBackward(Tensor dy, Tensor dbias) override;
+  void GeluForward(Tensor x, Tensor y) override;
+  void GeluBackward(Tensor x, Tensor dy, Tensor dx) override;
+  void CopyColumns(Tensor source, int64_t source_column, int64_t width, Tensor destination,
+                   int64_t destination_column) override;
+  void ReluForward(float floor, Tensor x, int64_t column, Tensor y) override;
+  void ReluBackward(float floor, Tensor y, int64_t column, Tensor dy, Tensor dx) override;
+  void AddPositions(int64_t batch, int64_t position, Tensor x) override;
+  void CoupledReadForward(Tensor field, Tensor qkv, Tensor coupling, Tensor damping,
+                          Tensor y) override;
+  void CoupledReadBackward(Tensor field, Tensor qkv, Tensor coupling, Tensor damping, Tensor dy,
+                           Tensor dfield, Tensor dqkv, Tensor dcoupling, Tensor ddamping) override;
+  void SigmoidGateForward(Tensor x, Tensor qkvg, Tensor y) override;
+  void SigmoidGateBackward(Tensor x, Tensor qkvg, Tensor dy, Tensor dx, Tensor dqkvg) override;
+  void CumulativeMeanForward(int64_t batch, int64_t position, Tensor x, Tensor state,
+                             Tensor mean) override;
+  void CumulativeMeanBackward(int64_t batch, int64_t position, Tensor dmean, Tensor dstate,
+                              Tensor dx) override;
+  void InterferenceForward(Tensor near, Tensor far, Tensor echo, Tensor gate, Tensor temperature,
+                           Tensor y) override;
+  void InterferenceBackward(Tensor near, Tensor far, Tensor echo, Tensor gate, Tensor temperature,
+                            Tensor dy, Tensor dnear, Tensor dfar, Tensor decho, Tensor dgate,
+                            Tensor dtemperature) override;
+  void CrossEntropyForward(Tensor logits, Tensor targets, Tensor row_loss,
+                           Tensor row_correct) override;
+  void CrossEntropyForwardBackward(const LossOptions& options, float scale, Tensor logits,
+                                   Tensor targets, Tensor row_loss, Tensor row_correct) override;
+  void Dropout(uint64_t key, float rate, int64_t batch, int64_t position, Tensor x) override;
+  void Axpby(float a, Tensor x, float b, Tensor y) override;
+  double SumOfSquares(Tensor x) override;
+  void AdamW(const AdamWParameters& parameters, Tensor gradient, Tensor parameter, Tensor m,
+             Tensor v) override;
 
  private:
   uintptr_t next_ = 64;

@@ -43,6 +43,7 @@ void ReferenceBackend::Add(Tensor source, Tensor destination) {
 
 void ReferenceBackend::EmbeddingForward(Tensor table, Tensor ids, Tensor y) {
   const auto size = contract::Embedding(ids, y, table);
+  contract::RequireIds(ids, size.vocabulary);
   for (int64_t n = 0; n < size.rows; ++n) {
     for (int64_t i = 0; i < size.width; ++i) {
       y.f32()[n * size.width + i] = table.f32()[ids.i32()[n] * size.width + i];
@@ -52,6 +53,7 @@ void ReferenceBackend::EmbeddingForward(Tensor table, Tensor ids, Tensor y) {
 
 void ReferenceBackend::EmbeddingBackward(Tensor ids, Tensor dy, Tensor dtable) {
   const auto size = contract::Embedding(ids, dy, dtable);
+  contract::RequireIds(ids, size.vocabulary);
   for (int64_t n = 0; n < size.rows; ++n) {
     for (int64_t i = 0; i < size.width; ++i) {
       dtable.f32()[ids.i32()[n] * size.width + i] += dy.f32()[n * size.width + i];
@@ -123,6 +125,7 @@ void ReferenceBackend::SwiGluBackward(Tensor gate_up, Tensor dy, Tensor dgate_up
 void ReferenceBackend::CrossEntropyForward(Tensor logits, Tensor targets, Tensor row_loss,
                                            Tensor row_correct) {
   const auto size = contract::CrossEntropy(logits, targets, row_loss, row_correct);
+  contract::RequireTargets(targets, size.width);
   for (int64_t n = 0; n < size.rows; ++n) {
     const float* row = logits.f32() + n * size.width;
     const int32_t target = targets.i32()[n];

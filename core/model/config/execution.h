@@ -12,6 +12,8 @@ enum class Recompute { kNone, kMixer, kBlock };
 
 // How a model is computed: nothing here changes what it is a model of, nor its parameters.
 struct ExecutionOptions {
+  // fp32 or bf16, what the backend can; parameters, gradients of them and states are fp32 always.
+  DType activations = DType::kFloat32;
   // Empty: the mixer's own choice. Layers that know one way only ignore it.
   std::optional<Propagation> propagation;
   Recompute recompute = Recompute::kNone;

@@ -37,8 +37,8 @@ absl::StatusOr<ModelConfig> ModelConfigFromJson(const nlohmann::json& json);
 // Everything that is wrong, fields prefixed by `prefix` ("model."); empty: valid.
 std::vector<FieldViolation> Validate(const ModelConfig& config, const std::string& prefix);
 
-// Whether a device computes the model: violation of "resources.device" for a mixer that the CPU
-// alone computes. REQUIRES: valid.
+// Whether a device computes the model: violations, fields by their whole path, for a mixer that the
+// CPU alone computes and for what a GPU's kernels cannot hold. REQUIRES: valid.
 std::vector<FieldViolation> ValidateDevice(const ModelConfig& config, const std::string& device);
 
 struct Preset {

@@ -32,6 +32,7 @@ void Positive(ViolationList& violations, const std::string& field, double value,
 }
 
 void ValidateRecipe(const TrainingConfig& c, ViolationList& v) {
+  v.OneOf("training.precision", c.precision, {"fp32", "bf16"});
   v.OneOf("training.propagation", c.propagation,
           {"auto", "recurrence", "chunked", "fft", "direct"});
   v.OneOf("training.recompute", c.recompute, {"none", "mixer", "block"});
@@ -144,6 +145,14 @@ std::vector<FieldViolation> ValidateTogether(const TrainingConfig& c, const Mode
   return v.Take();
 }
 
+std::vector<FieldViolation> ValidateDevice(const TrainingConfig& c, const std::string& device) {
+  ViolationList v;
+  if (c.precision == "bf16" && device != "cuda") {
+    v.Add("training.precision", "is 'bf16', allowed with device 'cuda' only; use 'fp32'");
+  }
+  return v.Take();
+}
+
 std::string NameOf(Propagation way) {
   for (const auto& [name, value] : kWays) {
     if (value == way) return name;
@@ -159,6 +168,7 @@ ExecutionOptions ExecutionOf(const TrainingConfig& c) {
   options.recompute = c.recompute == "mixer"   ? Recompute::kMixer
                       : c.recompute == "block" ? Recompute::kBlock
                                                : Recompute::kNone;
+  options.activations = c.precision == "bf16" ? DType::kBFloat16 : DType::kFloat32;
   options.sequence_chunk = c.sequence_chunk;
   options.dropout = static_cast<float>(c.dropout);
   options.loss = {.label_smoothing = static_cast<float>(c.label_smoothing),
@@ -176,6 +186,7 @@ absl::StatusOr<TrainingConfig> TrainingConfigFromSpec(const nlohmann::json& spec
     c.max_steps = IntegerFromJson(t.at("max_steps"));
     c.max_minutes = NumberFromJson(t.at("max_minutes"));
     c.seed = UnsignedFromJson(t.at("seed"));
+    Optional(t, "precision", TextFromJson, c.precision);
     Optional(t, "propagation", TextFromJson, c.propagation);
     Optional(t, "recompute", TextFromJson, c.recompute);
     Optional(t, "sequence_chunk", IntegerFromJson, c.sequence_chunk);

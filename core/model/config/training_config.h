@@ -22,6 +22,7 @@ struct TrainingConfig {
   double max_minutes = 0;        // 0: bounded by steps alone
   uint64_t seed = 1;
 
+  std::string precision = "fp32";    // "bf16": activations; all else stays fp32
   std::string propagation = "auto";  // "recurrence" | "chunked" | "fft" | "direct"
   std::string recompute = "none";    // "none" | "mixer" | "block"
   int64_t sequence_chunk = 0;        // 0: the whole window
@@ -67,6 +68,10 @@ std::vector<FieldViolation> Validate(const TrainingConfig& config, int64_t world
 // What this model cannot be trained with. REQUIRES: each of them is valid.
 std::vector<FieldViolation> ValidateTogether(const TrainingConfig& config,
                                              const ModelConfig& model);
+
+// What a device does not compute: violation of "training.precision" for bf16 elsewhere than on
+// "cuda". REQUIRES: valid.
+std::vector<FieldViolation> ValidateDevice(const TrainingConfig& config, const std::string& device);
 
 // As `propagation` names it.
 std::string NameOf(Propagation way);

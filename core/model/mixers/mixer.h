@@ -25,6 +25,9 @@ class MixerKind : public LayerKind {
   virtual std::vector<Propagation> Ways(const ModelConfig&) const { return {}; }
   // Whether only the CPU backend computes it.
   virtual bool cpu_only() const { return false; }
+  // Adds what of a valid configuration a GPU does not compute: fields by their whole path
+  // ("model.n_heads"). Not asked where cpu_only().
+  virtual void ValidateForCuda(const ModelConfig&, ViolationList&) const {}
   // FLOPs per token of the forward pass that mix tokens, at a window of `tokens`: those of no
   // matrix parameter, and so not among the model FLOPs.
   virtual double MixingFlops(const ModelConfig& config, int64_t tokens) const = 0;

@@ -213,6 +213,22 @@ TEST_P(LawsDeathTest, AMismatchAbortsWithNameAndShapes) {
                "3 rows do not divide into a batch of 2");
 }
 
+TEST_P(LawsDeathTest, AnElementTypeThatIsNotAllowedAbortsWithTheOneThatIs) {
+  ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  const auto bf16 = [this](Shape shape) {
+    Tensor tensor = Zeros(shape);
+    tensor.dtype = DType::kBFloat16;
+    return tensor;
+  };
+  EXPECT_DEATH(backend_->SwiGluForward(bf16({2, 6}), Zeros({2, 3})),
+               "gate_up is \\[2, 6\\] of bf16, required is fp32");
+  EXPECT_DEATH(backend_->SwiGluForward(bf16({2, 6}), bf16({2, 3})), "of bf16, required is fp32");
+  EXPECT_DEATH(backend_->AddBias(bf16({3}), Zeros({2, 3})),
+               "bias is \\[3\\] of bf16, required is fp32");
+  EXPECT_DEATH(backend_->GeluForward(Ints({3}), Ints({3})),
+               "x is \\[1\\] of int32, required is fp32 or bf16");
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, LawsTest,
                          ::testing::Values(testing::kCpu1, testing::kCpu2, testing::kReference),
                          testing::kBackendName);
@@ -229,7 +245,7 @@ TEST(CpuBackend, SaysWhatItIs) {
 
 TEST(CpuBackend, MeasuresAMatMulRateThatAMachineCanHave) {
   const auto backend = MakeCpuBackend(2);
-  const double rate = MeasureMatMulRate(*backend);
+  const double rate = MeasureMatMulRate(*backend, DType::kFloat32);
   EXPECT_GT(rate, 1e8);
   EXPECT_LT(rate, 1e14);
 }

@@ -31,9 +31,9 @@ void AddLinear(Cases& cases) {
           const auto transpose = [](bool yes) { return yes ? Transpose::kYes : Transpose::kNo; };
           cases.push_back({"MatMul" + Dims({s.m, s.n, s.k}) + (ta ? "T" : "N") + (tb ? "T" : "N") +
                                (beta == 0.0f ? "=" : "+="),
-                           {In(ta ? Shape{s.k, s.m} : Shape{s.m, s.k}),
-                            In(tb ? Shape{s.n, s.k} : Shape{s.k, s.n}),
-                            beta == 0.0f ? Out({s.m, s.n}) : Acc({s.m, s.n})},
+                           {Activation(In(ta ? Shape{s.k, s.m} : Shape{s.m, s.k})),
+                            Activation(In(tb ? Shape{s.n, s.k} : Shape{s.k, s.n})),
+                            Activation(beta == 0.0f ? Out({s.m, s.n}) : Acc({s.m, s.n}))},
                            [=](Backend& backend, const Tensors& x) {
                              backend.MatMul(transpose(ta), transpose(tb), x[0], x[1], beta, x[2]);
                            },
@@ -45,11 +45,11 @@ void AddLinear(Cases& cases) {
   }
   for (const int64_t n : {1, 15, 40000}) {
     cases.push_back({"Add" + Dims({n}),
-                     {In({n}), Acc({n})},
+                     {Activation(In({n})), Activation(Acc({n}))},
                      [](Backend& backend, const Tensors& x) { backend.Add(x[0], x[1]); }});
-    cases.push_back({"Fill" + Dims({n}), {Out({n})}, [](Backend& backend, const Tensors& x) {
-                       backend.Fill(x[0], 2.5f);
-                     }});
+    cases.push_back({"Fill" + Dims({n}),
+                     {Activation(Out({n}))},
+                     [](Backend& backend, const Tensors& x) { backend.Fill(x[0], 2.5f); }});
     cases.push_back({"AdamW" + Dims({n}),
                      {In({n}), Acc({n}), Acc({n}, -0.1, 0.1), Acc({n}, 0.001, 0.1)},
                      [](Backend& backend, const Tensors& x) {
@@ -60,11 +60,11 @@ void AddLinear(Cases& cases) {
   for (const int64_t width : {3, 16, 100, 300}) {
     cases.push_back(
         {"EmbeddingForward" + Dims({width}),
-         {In({7, width}), Index({200}, 0, 7), Out({200, width})},
+         {In({7, width}), Index({200}, 0, 7), Activation(Out({200, width}))},
          [](Backend& backend, const Tensors& x) { backend.EmbeddingForward(x[0], x[1], x[2]); }});
     cases.push_back(
         {"EmbeddingBackward" + Dims({width}),
-         {Index({200}, 0, 7), In({200, width}), Acc({7, width})},
+         {Index({200}, 0, 7), Activation(In({200, width})), Acc({7, width})},
          [](Backend& backend, const Tensors& x) { backend.EmbeddingBackward(x[0], x[1], x[2]); }});
   }
 }
@@ -77,21 +77,23 @@ void AddRowwise(Cases& cases) {
     const Shape matrix{s.rows, s.width}, row{s.width}, column{s.rows};
     const std::string dims = Dims({s.rows, s.width});
     cases.push_back({"RmsNormForward" + dims,
-                     {In(matrix), In(row), Out(matrix), Out(column)},
+                     {Activation(In(matrix)), In(row), Activation(Out(matrix)), Out(column)},
                      [](Backend& backend, const Tensors& x) {
                        backend.RmsNormForward(x[0], x[1], x[2], x[3]);
                      }});
     for (const bool residual : {false, true}) {
-      cases.push_back({"RmsNormBackward" + dims + (residual ? "residual" : ""),
-                       {In(matrix), In(row), In(column, 0.5, 2.0), In(matrix), In(matrix),
-                        Out(matrix), Acc(row)},
-                       [=](Backend& backend, const Tensors& x) {
-                         backend.RmsNormBackward(x[0], x[1], x[2], x[3], residual ? x[4] : Tensor{},
-                                                 x[5], x[6]);
-                       }});
+      cases.push_back(
+          {"RmsNormBackward" + dims + (residual ? "residual" : ""),
+           {Activation(In(matrix)), In(row), In(column, 0.5, 2.0), Activation(In(matrix)),
+            Activation(In(matrix)), Activation(Out(matrix)), Acc(row)},
+           [=](Backend& backend, const Tensors& x) {
+             backend.RmsNormBackward(x[0], x[1], x[2], x[3], residual ? x[4] : Tensor{}, x[5],
+                                     x[6]);
+           }});
     }
     cases.push_back({"RmsNormBackward" + dims + "in place",
-                     {In(matrix), In(row), In(column, 0.5, 2.0), In(matrix), Acc(matrix), Acc(row)},
+                     {Activation(In(matrix)), In(row), In(column, 0.5, 2.0), Activation(In(matrix)),
+                      Activation(Acc(matrix)), Acc(row)},
                      [](Backend& backend, const Tensors& x) {
                        backend.RmsNormBackward(x[0], x[1], x[2], x[3], x[4], x[4], x[5]);
                      }});
@@ -116,33 +118,35 @@ void AddRowwise(Cases& cases) {
     const Shape pair{s.rows, 2 * s.width};
     cases.push_back(
         {"SwiGluForward" + dims,
-         {In(pair, -9.0, 9.0), Out(matrix)},
+         {Activation(In(pair, -9.0, 9.0)), Activation(Out(matrix))},
          [](Backend& backend, const Tensors& x) { backend.SwiGluForward(x[0], x[1]); }});
     cases.push_back(
         {"SwiGluForward extreme" + dims,
-         {In(pair, -200.0, 200.0), Out(matrix)},
+         {Activation(In(pair, -200.0, 200.0)), Activation(Out(matrix))},
          [](Backend& backend, const Tensors& x) { backend.SwiGluForward(x[0], x[1]); }});
     cases.push_back(
         {"SwiGluBackward" + dims,
-         {In(pair, -9.0, 9.0), In(matrix), Out(pair)},
+         {Activation(In(pair, -9.0, 9.0)), Activation(In(matrix)), Activation(Out(pair))},
          [](Backend& backend, const Tensors& x) { backend.SwiGluBackward(x[0], x[1], x[2]); }});
     cases.push_back(
         {"SwiGluBackward" + dims + "in place",
-         {Acc(pair, -9.0, 9.0), In(matrix)},
+         {Activation(Acc(pair, -9.0, 9.0)), Activation(In(matrix))},
          [](Backend& backend, const Tensors& x) { backend.SwiGluBackward(x[0], x[1], x[0]); }});
     const auto targets = Index(column, -1, static_cast<int32_t>(s.width));
     for (const double size : {1.0, 1e4}) {
       const std::string kind = dims + (size > 1.0 ? "large logits" : "");
-      cases.push_back({"CrossEntropyForward" + kind,
-                       {In(matrix, -size, size), targets, Out(column), IndexOut(column)},
-                       [](Backend& backend, const Tensors& x) {
-                         backend.CrossEntropyForward(x[0], x[1], x[2], x[3]);
-                       }});
-      cases.push_back({"CrossEntropyForwardBackward" + kind,
-                       {Acc(matrix, -size, size), targets, Out(column), IndexOut(column)},
-                       [](Backend& backend, const Tensors& x) {
-                         backend.CrossEntropyForwardBackward({}, 0.25f, x[0], x[1], x[2], x[3]);
-                       }});
+      cases.push_back(
+          {"CrossEntropyForward" + kind,
+           {Activation(In(matrix, -size, size)), targets, Out(column), IndexOut(column)},
+           [](Backend& backend, const Tensors& x) {
+             backend.CrossEntropyForward(x[0], x[1], x[2], x[3]);
+           }});
+      cases.push_back(
+          {"CrossEntropyForwardBackward" + kind,
+           {Activation(Acc(matrix, -size, size)), targets, Out(column), IndexOut(column)},
+           [](Backend& backend, const Tensors& x) {
+             backend.CrossEntropyForwardBackward({}, 0.25f, x[0], x[1], x[2], x[3]);
+           }});
     }
   }
 }

@@ -24,7 +24,15 @@ struct Operand {
   int32_t int_low = 0, int_high = 0;
   // What rounding errors are measured against besides the values, which may cancel by chance.
   double scale = 0.1;
+  // Whether it may be bf16 instead of fp32: with all other activations of the operation, or, of
+  // MatMul, by itself.
+  bool activation = false;
 };
+
+inline Operand Activation(Operand operand) {
+  operand.activation = true;
+  return operand;
+}
 
 // One call of one operation at one shape.
 struct OperationCase {

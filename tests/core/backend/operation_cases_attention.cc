@@ -28,7 +28,7 @@ void AddRotary(std::vector<OperationCase>& cases) {
                         {1, 5, 2, 16, (int64_t{1} << 24) - 3}}) {
     for (const bool inverse : {false, true}) {
       cases.push_back({"Rotary" + s.name() + (inverse ? " inverse" : ""),
-                       {Changed({s.rows(), 3 * s.width()})},
+                       {Activation(Changed({s.rows(), 3 * s.width()}))},
                        [=](Backend& backend, const Tensors& x) {
                          backend.Rotary(s.batch, s.heads, s.position, inverse, x[0]);
                        }});
@@ -44,13 +44,14 @@ void AddAttention(std::vector<OperationCase>& cases, const Sizes& s) {
     const std::string name = s.name() + " to " + std::to_string(size);
     if (s.position == 0) {
       cases.push_back({"AttentionForward" + name,
-                       {In(triple, size), Out(narrow), Out(per_head)},
+                       {Activation(In(triple, size)), Activation(Out(narrow)), Out(per_head)},
                        [=](Backend& backend, const Tensors& x) {
                          backend.AttentionForward(s.batch, s.heads, 0, x[0], {}, x[1], x[2]);
                        },
                        2e-5});
       cases.push_back({"AttentionBackward" + name,
-                       {In(triple, size), Out(narrow), Out(per_head), In(narrow), Out(triple)},
+                       {Activation(In(triple, size)), Activation(Out(narrow)), Out(per_head),
+                        Activation(In(narrow)), Activation(Out(triple))},
                        [=](Backend& backend, const Tensors& x) {
                          backend.AttentionForward(s.batch, s.heads, 0, x[0], {}, x[1], x[2]);
                          backend.AttentionBackward(s.batch, s.heads, 0, x[0], {}, x[1], x[2], x[3],
@@ -60,19 +61,19 @@ void AddAttention(std::vector<OperationCase>& cases, const Sizes& s) {
     }
     // More room than is needed, whose rows nobody may touch or trust.
     const Shape history{s.batch, s.position + s.tokens + 3, 2 * s.width()};
-    cases.push_back({"AttentionForward with history" + name,
-                     {In(triple, size), Changed(history), Out(narrow), Out(per_head)},
-                     [=](Backend& backend, const Tensors& x) {
-                       backend.AttentionForward(s.batch, s.heads, s.position, x[0], x[1], x[2],
-                                                x[3]);
-                     },
-                     2e-5});
+    cases.push_back(
+        {"AttentionForward with history" + name,
+         {Activation(In(triple, size)), Changed(history), Activation(Out(narrow)), Out(per_head)},
+         [=](Backend& backend, const Tensors& x) {
+           backend.AttentionForward(s.batch, s.heads, s.position, x[0], x[1], x[2], x[3]);
+         },
+         2e-5});
     for (const bool later : {false, true}) {
       Operand dhistory = Changed(history);
       dhistory.scale = 1.0;
       cases.push_back({"AttentionBackward with history" + name + (later ? " and later" : ""),
-                       {In(triple, size), Changed(history), Out(narrow), Out(per_head), In(narrow),
-                        dhistory, Out(triple)},
+                       {Activation(In(triple, size)), Changed(history), Activation(Out(narrow)),
+                        Out(per_head), Activation(In(narrow)), dhistory, Activation(Out(triple))},
                        [=](Backend& backend, const Tensors& x) {
                          backend.AttentionForward(s.batch, s.heads, s.position, x[0], x[1], x[2],
                                                   x[3]);

@@ -25,7 +25,8 @@ void AddCases(const Sizes& s, Propagation way, bool static_damping, bool with_st
                            Shape{s.batch, s.tokens, s.heads, s.head_width}.ToString() + "damping" +
                            std::to_string(damping);
   const Shape narrow{rows, width}, triple{rows, 3 * width}, heads{s.heads};
-  const Operand qkv = In(triple), lambda = In({static_damping ? 1 : rows, s.heads}, 1e-4, damping);
+  const Operand qkv = Activation(In(triple)),
+                lambda = In({static_damping ? 1 : rows, s.heads}, 1e-4, damping);
   const Operand omega = In(heads, 0.0, 3.0), phi = In(heads, -3.0, 3.0);
   Operand state{{batch, s.heads, 2, s.head_width}, Role::kAccumulated};
   // Sums over pairs of tokens and channels, of random sign.
@@ -36,7 +37,7 @@ void AddCases(const Sizes& s, Propagation way, bool static_damping, bool with_st
   // The error of an FFT is that of the largest values, everywhere.
   const double forward_tolerance = fft ? 2e-5 : 1e-5;
   cases.push_back({"FieldElementwiseForward " + name,
-                   {qkv, lambda, omega, phi, state, {narrow, Role::kOutput}},
+                   {qkv, lambda, omega, phi, state, Activation({narrow, Role::kOutput})},
                    [=](Backend& backend, const Tensors& x) {
                      backend.FieldElementwiseForward(way, batch, x[0], x[1], x[2], x[3],
                                                      with_state ? x[4] : Tensor{}, x[5]);
@@ -45,17 +46,8 @@ void AddCases(const Sizes& s, Propagation way, bool static_damping, bool with_st
   Operand before = state;
   before.role = Role::kInput;
   cases.push_back({"FieldElementwiseBackward " + name,
-                   {qkv,
-                    lambda,
-                    omega,
-                    phi,
-                    before,
-                    In(narrow),
-                    state,
-                    {triple, Role::kAccumulated},
-                    slope,
-                    sum,
-                    sum},
+                   {qkv, lambda, omega, phi, before, Activation(In(narrow)), state,
+                    Activation({triple, Role::kAccumulated}), slope, sum, sum},
                    [=](Backend& backend, const Tensors& x) {
                      backend.FieldElementwiseBackward(
                          way, batch, x[0], x[1], x[2], x[3], with_state ? x[4] : Tensor{}, x[5],

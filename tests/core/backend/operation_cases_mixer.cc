@@ -1,5 +1,6 @@
 // Short convolution, static damping, the field of outer deposits and its readout.
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/core/backend/operation_cases.h"
@@ -15,13 +16,6 @@ Operand In(Shape shape, double low = -1.0, double high = 1.0) {
 }
 Operand Out(Shape shape) { return {shape, Role::kOutput}; }
 Operand Changed(Shape shape) { return {shape, Role::kAccumulated}; }
-// A sum over `terms` terms of order one and random sign.
-Operand Sum(Shape shape, int64_t terms, Role role = Role::kAccumulated) {
-  Operand operand{shape, role};
-  operand.scale = std::sqrt(static_cast<double>(terms));
-  return operand;
-}
-
 struct Sizes {
   int64_t batch, tokens, heads, head_width;
   int64_t rows() const { return batch * tokens; }
@@ -40,32 +34,35 @@ std::string Name(Piece piece) {
 void AddShortConv(const Sizes& s, Cases& cases) {
   const int64_t batch = s.batch;
   const Shape triple{s.rows(), 3 * s.width()}, quad{s.rows(), 4 * s.width()};
-  for (const int64_t taps : {1, 4, 5}) {
+  for (const int64_t taps : {1, 2, 3, 4, 5}) {
     const Shape weight{3 * s.width(), taps}, bias{3 * s.width()};
     const Shape state{batch, taps - 1, 3 * s.width()};
     const std::string name = s.ToString() + "W" + std::to_string(taps);
-    cases.push_back({"ShortConvForward" + name,
-                     {In(quad, -3.0, 3.0), In(weight), In(bias), Out(triple)},
-                     [=](Backend& backend, const Tensors& x) {
-                       backend.ShortConvForward(batch, x[0], x[1], x[2], {}, x[3]);
-                     }});
+    cases.push_back(
+        {"ShortConvForward" + name,
+         {Activation(In(quad, -3.0, 3.0)), In(weight), In(bias), Activation(Out(triple))},
+         [=](Backend& backend, const Tensors& x) {
+           backend.ShortConvForward(batch, x[0], x[1], x[2], {}, x[3]);
+         }});
     if (taps > 1) {
-      cases.push_back({"ShortConvForward with state" + name,
-                       {In(quad), In(weight), In(bias), Changed(state), Out(triple)},
-                       [=](Backend& backend, const Tensors& x) {
-                         backend.ShortConvForward(batch, x[0], x[1], x[2], x[3], x[4]);
-                       }});
+      cases.push_back(
+          {"ShortConvForward with state" + name,
+           {Activation(In(quad)), In(weight), In(bias), Changed(state), Activation(Out(triple))},
+           [=](Backend& backend, const Tensors& x) {
+             backend.ShortConvForward(batch, x[0], x[1], x[2], x[3], x[4]);
+           }});
     }
     for (const Piece piece : kPieces) {
-      cases.push_back({"ShortConvBackward" + Name(piece) + name,
-                       {In(quad), In(weight), In(bias), In(triple), Changed(quad), Changed(weight),
-                        Changed(bias), In(state), Changed(state)},
-                       [=](Backend& backend, const Tensors& x) {
-                         backend.ShortConvBackward(
-                             batch, x[0], x[1], x[2], piece == Piece::kWhole ? Tensor{} : x[7],
-                             x[3], piece == Piece::kMiddle ? x[8] : Tensor{}, x[4], x[5], x[6]);
-                       },
-                       1e-5});
+      cases.push_back(
+          {"ShortConvBackward" + Name(piece) + name,
+           {Activation(In(quad)), In(weight), In(bias), Activation(In(triple)),
+            Activation(Changed(quad)), Changed(weight), Changed(bias), In(state), Changed(state)},
+           [=](Backend& backend, const Tensors& x) {
+             backend.ShortConvBackward(batch, x[0], x[1], x[2],
+                                       piece == Piece::kWhole ? Tensor{} : x[7], x[3],
+                                       piece == Piece::kMiddle ? x[8] : Tensor{}, x[4], x[5], x[6]);
+           },
+           1e-5});
     }
   }
 }
@@ -77,26 +74,33 @@ void AddField(const Sizes& s, Propagation way, double damping, bool is_static, C
   const std::string name = s.ToString() + (way == Propagation::kDirect ? "direct " : "") +
                            (is_static ? "static " : "") + "damping" + std::to_string(damping);
   const Shape lambdas{is_static ? 1 : s.rows(), s.heads};
-  const Operand lambda = In(lambdas, 1e-4, damping);
+  const Operand lambda = In(lambdas, is_static ? damping / 2 : 1e-4, damping);
   const Operand omega = In(heads, 0.0, 3.0), phi = In(heads, -3.0, 3.0);
   cases.push_back({"FieldOuterForward" + name,
-                   {In(triple), lambda, omega, phi, Out(narrow)},
+                   {Activation(In(triple)), lambda, omega, phi, Activation(Out(narrow))},
                    [=](Backend& backend, const Tensors& x) {
                      backend.FieldOuterForward(way, batch, x[0], x[1], x[2], x[3], {}, x[4]);
                    },
                    1e-5});
-  cases.push_back({"FieldOuterForward with state" + name,
-                   {In(triple), lambda, omega, phi, Changed(state), Out(narrow)},
-                   [=](Backend& backend, const Tensors& x) {
-                     backend.FieldOuterForward(way, batch, x[0], x[1], x[2], x[3], x[4], x[5]);
-                   },
-                   1e-5});
-  // Gradients of damping, frequency and phase are small differences of long sums.
-  const Operand dlambda = is_static ? Sum(lambdas, s.rows(), Role::kOutput) : Out(lambdas);
+  cases.push_back(
+      {"FieldOuterForward with state" + name,
+       {Activation(In(triple)), lambda, omega, phi, Changed(state), Activation(Out(narrow))},
+       [=](Backend& backend, const Tensors& x) {
+         backend.FieldOuterForward(way, batch, x[0], x[1], x[2], x[3], x[4], x[5]);
+       },
+       1e-5});
+  // Gradients of damping, frequency and phase are small differences of long sums: over pairs of
+  // tokens that hear each other, of (q·k)(dy·v), for all but the phase times the tokens between.
+  const double reach = std::clamp(2.0 / damping, 1.0, static_cast<double>(s.tokens));
+  Operand dlambda = Out(lambdas), domega = Changed(heads), dphi = Changed(heads);
+  dphi.scale = (1.0 + static_cast<double>(s.head_width) / 20.0) *
+               std::sqrt(static_cast<double>(s.rows()) * reach);
+  domega.scale = dphi.scale * reach;
+  if (is_static) dlambda.scale = domega.scale;
   for (const Piece piece : kPieces) {
     cases.push_back({"FieldOuterBackward" + Name(piece) + name,
-                     {In(triple), lambda, omega, phi, In(narrow), Out(triple), dlambda,
-                      Sum(heads, s.rows()), Sum(heads, s.rows()), In(state), Changed(state)},
+                     {Activation(In(triple)), lambda, omega, phi, Activation(In(narrow)),
+                      Activation(Out(triple)), dlambda, domega, dphi, In(state), Changed(state)},
                      [=](Backend& backend, const Tensors& x) {
                        backend.FieldOuterBackward(way, batch, x[0], x[1], x[2], x[3],
                                                   piece == Piece::kWhole ? Tensor{} : x[9], x[4],
@@ -119,15 +123,17 @@ void AddStaticDamping(int64_t heads, Cases& cases) {
        [](Backend& backend, const Tensors& x) { backend.DampingBackward(x[0], x[1], {}, x[2]); }});
 }
 
-void AddReadout(const Sizes& s, bool with_q, Cases& cases) {
+void AddReadout(const Sizes& s, bool with_q, double largest, Cases& cases) {
   const Shape narrow{s.rows(), s.width()}, triple{s.rows(), 3 * s.width()};
   const Shape quad{s.rows(), 4 * s.width()}, norm{s.width()};
-  const Operand coupling = In({s.heads, s.heads}, -2.0, 2.0), gate = In(quad, -3.0, 3.0);
+  const Operand coupling = In({s.heads, s.heads}, -2.0, 2.0),
+                gate = Activation(In(quad, -3.0, 3.0));
+  const Operand y = Activation(In(narrow, -largest, largest));
   // Away from 0, where 1 / the root mean square per head varies fast.
-  const Operand qkv = In(triple, 0.3, 1.5);
-  const std::string name = s.ToString() + (with_q ? " with q" : "");
+  const Operand qkv = Activation(In(triple, 0.3, 1.5));
+  const std::string name = s.ToString() + "y" + std::to_string(largest) + (with_q ? " with q" : "");
   cases.push_back({"FieldReadoutForward" + name,
-                   {In(narrow), qkv, coupling, In(norm), gate, Out(narrow)},
+                   {y, qkv, coupling, In(norm), gate, Activation(Out(narrow))},
                    [=](Backend& backend, const Tensors& x) {
                      backend.FieldReadoutForward(x[0], with_q ? x[1] : Tensor{}, x[2], x[3], x[4],
                                                  x[5]);
@@ -135,15 +141,15 @@ void AddReadout(const Sizes& s, bool with_q, Cases& cases) {
   // Sums over all rows and columns, whose terms nearly cancel.
   Operand dcoupling = Changed({s.heads, s.heads});
   dcoupling.scale = std::sqrt(static_cast<double>(s.batch * s.tokens * s.head_width));
-  cases.push_back({"FieldReadoutBackward" + name,
-                   {In(narrow), qkv, coupling, In(norm), gate, In(narrow), Out(narrow),
-                    Changed(triple), Changed(quad), dcoupling, Changed(norm)},
-                   [=](Backend& backend, const Tensors& x) {
-                     backend.FieldReadoutBackward(x[0], with_q ? x[1] : Tensor{}, x[2], x[3], x[4],
-                                                  x[5], x[6], with_q ? x[7] : Tensor{}, x[8], x[9],
-                                                  x[10]);
-                   },
-                   2e-5});
+  cases.push_back(
+      {"FieldReadoutBackward" + name,
+       {y, qkv, coupling, In(norm), gate, Activation(In(narrow)), Activation(Out(narrow)),
+        Activation(Changed(triple)), Activation(Changed(quad)), dcoupling, Changed(norm)},
+       [=](Backend& backend, const Tensors& x) {
+         backend.FieldReadoutBackward(x[0], with_q ? x[1] : Tensor{}, x[2], x[3], x[4], x[5], x[6],
+                                      with_q ? x[7] : Tensor{}, x[8], x[9], x[10]);
+       },
+       2e-5});
 }
 
 }  // namespace
@@ -165,8 +171,10 @@ void AddMixerCases(Cases& cases) {
       AddField(s, Propagation::kChunked, 4.0, is_static, cases);
     }
     if (s.tokens <= 2) AddField(s, Propagation::kDirect, 0.5, false, cases);
-    for (const bool with_q : {false, true}) AddReadout(s, with_q, cases);
+    for (const bool with_q : {false, true}) AddReadout(s, with_q, 1.0, cases);
   }
+  // So small that the epsilon of the norm counts: the gradient has a part along y.
+  for (const bool with_q : {false, true}) AddReadout({2, 3, 3, 8}, with_q, 2e-3, cases);
   AddField({2, 70, 2, 8}, Propagation::kDirect, 0.05, true, cases);
   for (const int64_t heads : {1, 5, 33}) AddStaticDamping(heads, cases);
 }

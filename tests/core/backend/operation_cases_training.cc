@@ -21,7 +21,7 @@ void AddObjectives(std::vector<OperationCase>& cases) {
             {"CrossEntropyForwardBackward" + Shape{s.rows, s.width}.ToString() + " logits to " +
                  std::to_string(size) + " smoothing " + std::to_string(options.label_smoothing) +
                  " z-loss " + std::to_string(options.z_loss),
-             {Changed({s.rows, s.width}, size), targets, loss, hit},
+             {Activation(Changed({s.rows, s.width}, size)), targets, loss, hit},
              [=](Backend& backend, const Tensors& x) {
                backend.CrossEntropyForwardBackward(options, 0.25f, x[0], x[1], x[2], x[3]);
              }});
@@ -39,7 +39,7 @@ void AddDropout(std::vector<OperationCase>& cases) {
       for (const int64_t position : {int64_t{0}, int64_t{1000}, (int64_t{1} << 32) - 2}) {
         cases.push_back({"Dropout" + Shape{s.batch, s.tokens, s.width}.ToString() + " rate " +
                              std::to_string(rate) + " from " + std::to_string(position),
-                         {Changed({s.batch * s.tokens, s.width})},
+                         {Activation(Changed({s.batch * s.tokens, s.width}))},
                          [=](Backend& backend, const Tensors& x) {
                            backend.Dropout(0x9E3779B97F4A7C15, rate, s.batch, position, x[0]);
                          }});

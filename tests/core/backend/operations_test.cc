@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <set>
 #include <string>
 #include <vector>
@@ -12,44 +11,20 @@
 #include "hwy/targets.h"
 #include "tests/core/backend/guarded_tensors.h"
 #include "tests/core/backend/operation_cases.h"
+#include "tests/core/backend/prepared_operands.h"
 
 namespace wavefield {
 namespace {
 
 using testing::AllOperationCases;
+using testing::CopyAll;
 using testing::FreshSeed;
 using testing::GuardedTensors;
-using testing::Operand;
 using testing::OperationCase;
+using testing::PrepareOperands;
 using testing::RelativeDifference;
 using testing::Role;
 using testing::SameBits;
-
-std::vector<Tensor> Prepare(const OperationCase& op, uint64_t seed, GuardedTensors& memory) {
-  std::vector<Tensor> tensors;
-  for (const Operand& operand : op.operands) {
-    const bool index = operand.int_high > 0;
-    Tensor tensor = index ? memory.Make(operand.shape, DType::kInt32)
-                          : memory.Uniform(operand.shape, operand.low, operand.high, seed);
-    for (int64_t i = 0; i < tensor.elements(); ++i) {
-      if (index) {
-        const uint64_t span = operand.int_high - operand.int_low;
-        const RandomStream stream(seed, "index " + std::to_string(tensors.size()));
-        tensor.i32()[i] = operand.int_low + static_cast<int32_t>(stream.Below(i, span));
-      } else if (operand.role == Role::kOutput) {
-        tensor.f32()[i] = std::numeric_limits<float>::quiet_NaN();
-      }
-    }
-    tensors.push_back(tensor);
-  }
-  return tensors;
-}
-
-std::vector<Tensor> CopyAll(const std::vector<Tensor>& tensors, GuardedTensors& memory) {
-  std::vector<Tensor> copies;
-  for (const Tensor& tensor : tensors) copies.push_back(memory.Copy(tensor));
-  return copies;
-}
 
 // Runs every operation on `backend` and on the reference with the same random inputs.
 void ExpectAgreement(Backend& backend) {
@@ -58,7 +33,7 @@ void ExpectAgreement(Backend& backend) {
     const uint64_t seed = FreshSeed();
     SCOPED_TRACE(op.name + " seed " + std::to_string(seed));
     GuardedTensors reference_memory, memory, original_memory;
-    const auto original = Prepare(op, seed, original_memory);
+    const auto original = PrepareOperands(op, seed, original_memory);
     const auto expected = CopyAll(original, reference_memory);
     const auto actual = CopyAll(original, memory);
     op.run(*reference, expected);
@@ -96,7 +71,7 @@ TEST_P(OperationsTest, GiveTheSameBitsAgainAndForAnyNumberOfThreads) {
   for (const OperationCase& op : AllOperationCases()) {
     SCOPED_TRACE(op.name + " seed " + std::to_string(seed));
     GuardedTensors memory1, memory2, memory3;
-    const auto first = Prepare(op, seed, memory1);
+    const auto first = PrepareOperands(op, seed, memory1);
     const auto again = CopyAll(first, memory2);
     const auto one_thread = CopyAll(first, memory3);
     op.run(*cpu_, first);

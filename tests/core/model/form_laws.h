@@ -20,6 +20,8 @@ void ExpectContinuation(const ModelConfig& config);
 void ExpectPieces(const ModelConfig& config, int64_t piece);
 // Recomputed activations are the same bits and take less memory.
 void ExpectRecomputation(const ModelConfig& config);
+// A backward pass tells of every gradient once, when it will not change any more: branch by branch.
+void ExpectFinalGradientsAreTold(const ModelConfig& config);
 // A second pass of the same shape allocates nothing.
 void ExpectNoFurtherAllocation(const ModelConfig& config);
 

@@ -78,6 +78,61 @@ TEST(ModelConfig, EveryViolationIsReportedAtOnce) {
   }
 }
 
+ModelConfig Wide(const char* preset, int64_t width, int64_t heads) {
+  ModelConfig config = *FindPreset(preset);
+  config.d_model = width;
+  config.n_heads = heads;
+  EXPECT_TRUE(Validate(config, "").empty());
+  EXPECT_TRUE(ValidateDevice(config, "cpu").empty());
+  return config;
+}
+
+TEST(ValidateDevice, EveryPresetIsComputedByAGpu) {
+  for (const Preset& preset : Presets()) {
+    const auto violations = ValidateDevice(preset.config, "cuda");
+    EXPECT_TRUE(violations.empty()) << preset.name << ": " << violations[0].description;
+  }
+}
+
+TEST(ValidateDevice, AttentionHeadsThatAreTooWideForAGpuAreRefused) {
+  EXPECT_TRUE(ValidateDevice(Wide("transformer-124m", 768, 6), "cuda").empty());
+  const auto violations = ValidateDevice(Wide("transformer-124m", 780, 5), "cuda");
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_EQ(violations[0].field, "model.n_heads");
+  EXPECT_EQ(violations[0].description,
+            "is 5, which makes heads of width 156; on device 'cuda' attention has heads of at most "
+            "128: set n_heads to 10, or resources.device to 'cpu'");
+  ModelConfig hybrid = Wide("wave-field-124m", 768, 4);
+  EXPECT_TRUE(ValidateDevice(hybrid, "cuda").empty());
+  hybrid.attention_layers = {1};
+  EXPECT_EQ(ValidateDevice(hybrid, "cuda").size(), 1u);
+}
+
+// The widest row that fits 163 KiB, and one more.
+TEST(ValidateDevice, RowsThatDoNotFitABlocksMemoryAreRefused) {
+  EXPECT_TRUE(ValidateDevice(Wide("transformer-124m", 41664, 41664 / 56), "cuda").empty());
+  auto violations = ValidateDevice(Wide("transformer-124m", 41666, 20833), "cuda");
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_EQ(violations[0].field, "model.d_model");
+  EXPECT_EQ(violations[0].description,
+            "is 41666 with 20833 heads: on device 'cuda' the RMS norm needs 164 KiB of a block's "
+            "shared memory, and GPUs have 163; make d_model or n_heads smaller, or set "
+            "resources.device to 'cpu'");
+
+  EXPECT_TRUE(ValidateDevice(Wide("wave-field-124m", 8192, 64), "cuda").empty());
+  violations = ValidateDevice(Wide("wave-field-124m", 8192, 128), "cuda");
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_THAT(violations[0].description, HasSubstr("reading the fields needs 258 KiB"));
+
+  EXPECT_TRUE(ValidateDevice(Wide("wave-field-v4-test", 20832, 7), "cuda").empty());
+  violations = ValidateDevice(Wide("wave-field-v4-test", 20836, 1), "cuda");
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_THAT(violations[0].description, HasSubstr("the layer norm needs 164 KiB"));
+  violations = ValidateDevice(Wide("wave-field-v4-test", 1024, 256), "cuda");
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_THAT(violations[0].description, HasSubstr("the coupled read needs 266 KiB"));
+}
+
 TEST(TrainingConfig, NotANumberAndNegativeRatesAreRefused) {
   for (const double rate : {std::nan(""), -1e-3, 0.0, std::numeric_limits<double>::infinity()}) {
     TrainingConfig config;

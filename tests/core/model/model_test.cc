@@ -53,6 +53,9 @@ TEST_P(EveryForm, PiecesWithCarriedStateGiveTheGradientsOfTheWhole) {
 }
 TEST_P(EveryForm, PiecesOfOneTokenDoToo) { testing::ExpectPieces(GetParam().config, 1); }
 TEST_P(EveryForm, RecomputationChangesNoBit) { testing::ExpectRecomputation(GetParam().config); }
+TEST_P(EveryForm, GradientsAreToldOnceAndChangeNoMore) {
+  testing::ExpectFinalGradientsAreTold(GetParam().config);
+}
 TEST_P(EveryForm, TheSecondPassAllocatesNothing) {
   testing::ExpectNoFurtherAllocation(GetParam().config);
 }

@@ -34,6 +34,7 @@ TEST(TrainingConfig, SpecsOfEarlierVersionsTakeTheDefaults) {
   const auto config = TrainingConfigFromSpec(OldSpec());
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->seed, 7u);
+  EXPECT_EQ(config->precision, "fp32");
   EXPECT_EQ(config->propagation, "auto");
   EXPECT_EQ(config->recompute, "none");
   EXPECT_EQ(config->sequence_chunk, 0);
@@ -48,7 +49,8 @@ TEST(TrainingConfig, SpecsOfEarlierVersionsTakeTheDefaults) {
 
 TEST(TrainingConfig, EveryFieldOfARecipeIsRead) {
   nlohmann::json spec = OldSpec();
-  spec["training"].update({{"propagation", "fft"},
+  spec["training"].update({{"precision", "bf16"},
+                           {"propagation", "fft"},
                            {"recompute", "block"},
                            {"sequence_chunk", 48},
                            {"dropout", 0.1},
@@ -70,6 +72,7 @@ TEST(TrainingConfig, EveryFieldOfARecipeIsRead) {
   EXPECT_EQ(config->embedding_lr_multiplier, 2);
   EXPECT_EQ(config->ema_decay, 0.99);
   const ExecutionOptions options = ExecutionOf(*config);
+  EXPECT_EQ(options.activations, DType::kBFloat16);
   EXPECT_EQ(options.propagation, Propagation::kFft);
   EXPECT_EQ(options.recompute, Recompute::kBlock);
   EXPECT_EQ(options.sequence_chunk, 48);
@@ -89,6 +92,7 @@ TEST(TrainingConfig, OutOfRangeIsNamedByItsField) {
   config.max_steps = 100;
   FillDefaults(config, 1);
   ASSERT_TRUE(Validate(config, 1).empty());
+  config.precision = "fp64";
   config.propagation = "magic";
   config.recompute = "some";
   config.sequence_chunk = -1;
@@ -102,14 +106,25 @@ TEST(TrainingConfig, OutOfRangeIsNamedByItsField) {
   config.muon_learning_rate = -1;
   config.mixer_lr_multiplier = -1;
   config.embedding_lr_multiplier = 1e9;
-  EXPECT_EQ(
-      Fields(Validate(config, 1)),
-      (std::set<std::string>{
-          "training.propagation", "training.recompute", "training.sequence_chunk",
-          "training.dropout", "training.label_smoothing", "training.z_loss", "training.ema_decay",
-          "training.schedule.kind", "training.schedule.decay_ratio", "training.optimizer.kind",
-          "training.optimizer.muon_learning_rate", "training.optimizer.mixer_lr_multiplier",
-          "training.optimizer.embedding_lr_multiplier"}));
+  EXPECT_EQ(Fields(Validate(config, 1)),
+            (std::set<std::string>{
+                "training.precision", "training.propagation", "training.recompute",
+                "training.sequence_chunk", "training.dropout", "training.label_smoothing",
+                "training.z_loss", "training.ema_decay", "training.schedule.kind",
+                "training.schedule.decay_ratio", "training.optimizer.kind",
+                "training.optimizer.muon_learning_rate", "training.optimizer.mixer_lr_multiplier",
+                "training.optimizer.embedding_lr_multiplier"}));
+}
+
+TEST(TrainingConfig, BFloat16IsForGpusAlone) {
+  TrainingConfig config;
+  EXPECT_EQ(ExecutionOf(config).activations, DType::kFloat32);
+  EXPECT_TRUE(ValidateDevice(config, "cpu").empty());
+  config.precision = "bf16";
+  EXPECT_TRUE(ValidateDevice(config, "cuda").empty());
+  const auto violations = ValidateDevice(config, "cpu");
+  EXPECT_EQ(Fields(violations), std::set<std::string>{"training.precision"});
+  EXPECT_EQ(violations.at(0).description, "is 'bf16', allowed with device 'cuda' only; use 'fp32'");
 }
 
 TEST(TrainingConfig, AnAttentionModelKnowsNoWayOfPropagation) {

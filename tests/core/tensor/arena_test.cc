@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace wavefield {
@@ -56,6 +57,18 @@ TEST_F(ArenaTest, AfterAResetTheSameShapesFitOneBlock) {
   arena_.Reset();
   EXPECT_EQ(step(), second);
   EXPECT_EQ(arena_.peak_bytes(), peak);
+}
+
+TEST_F(ArenaTest, OnceItIsEmptyAgainTheSameShapesFitOneBlock) {
+  std::vector<std::pair<char*, char*>> ends;
+  for (int step = 0; step < 3; ++step) {
+    const ArenaScope scope(arena_);
+    const Tensor small = arena_.Allocate({1000}), large = arena_.Allocate({1000000});
+    ends.emplace_back(static_cast<char*>(small.data),
+                      static_cast<char*>(large.data) + large.bytes());
+  }
+  EXPECT_LE(static_cast<size_t>(ends[1].second - ends[1].first), arena_.peak_bytes());
+  EXPECT_EQ(ends[2], ends[1]);
 }
 
 TEST_F(ArenaTest, AnEmptyTensorHasDataOfItsOwn) {

@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <limits>
 #include <vector>
+
+#include "core/tensor/host_copy.h"
 
 namespace wavefield {
 namespace {
@@ -35,6 +39,15 @@ TEST(Tensor, ReshapeKeepsTheMemory) {
   EXPECT_EQ(flat.shape, (Shape{6}));
 }
 
+TEST(ToHost, WidensBFloat16) {
+  const auto backend = MakeReferenceBackend();
+  std::vector<uint16_t> halves = {0x3f80, 0xc000, 0x0000, 0x7f80};
+  EXPECT_EQ(ToHost(*backend, {halves.data(), DType::kBFloat16, {2, 2}}),
+            (std::vector<float>{1, -2, 0, std::numeric_limits<float>::infinity()}));
+  std::vector<float> floats = {1.5f, -2.25f};
+  EXPECT_EQ(ToHost(*backend, {floats.data(), DType::kFloat32, {2}}), floats);
+}
+
 TEST(Tensor, ADefaultOneIsEmpty) { EXPECT_TRUE(Tensor().empty()); }
 
 TEST(TensorDeathTest, MisuseAborts) {
@@ -42,7 +55,7 @@ TEST(TensorDeathTest, MisuseAborts) {
   const Tensor tensor{data.data(), DType::kFloat32, {2, 3}};
   EXPECT_DEATH((void)tensor.Reshape({7}), "\\[2, 3\\] to \\[7\\]");
   EXPECT_DEATH((void)tensor.Rows(1, 3), "check failed");
-  EXPECT_DEATH((void)tensor.i32(), "check failed");
+  EXPECT_DEATH((void)tensor.i32(), "\\[2, 3\\] of fp32, required is int32");
 }
 
 }  // namespace

@@ -10,6 +10,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
+const SlotTable::Gate kOpen = [](int) { return absl::OkStatus(); };
+
 v1::Assignment Task(const std::string& id, int slot, bool stop = false) {
   v1::Assignment assignment;
   assignment.set_task_id(id);
@@ -34,57 +36,73 @@ std::vector<std::string> Started(const SlotActions& actions) {
 TEST(SlotTable, StartsEachTaskOnce) {
   SlotTable table(2);
   table.Want(List({Task("a/1/0", 0), Task("a/1/1", 1)}));
-  EXPECT_THAT(Started(table.Next()), ElementsAre("a/1/0", "a/1/1"));
-  EXPECT_THAT(Started(table.Next()), IsEmpty());
+  EXPECT_THAT(Started(table.Next(kOpen)), ElementsAre("a/1/0", "a/1/1"));
+  EXPECT_THAT(Started(table.Next(kOpen)), IsEmpty());
   table.Want(List({Task("a/1/0", 0), Task("a/1/1", 1)}));
-  EXPECT_THAT(Started(table.Next()), IsEmpty());
+  EXPECT_THAT(Started(table.Next(kOpen)), IsEmpty());
   table.Ended("a/1/0", 5);
-  EXPECT_THAT(Started(table.Next()), IsEmpty()) << "a task that ended is not started again";
+  EXPECT_THAT(Started(table.Next(kOpen)), IsEmpty()) << "a task that ended is not started again";
 }
 
 TEST(SlotTable, ATaskWaitsUntilItsSlotIsFree) {
   SlotTable table(1);
   table.Want(List({Task("a/1/0", 0)}));
-  table.Next();
+  table.Next(kOpen);
   table.Want(List({Task("a/2/0", 0)}));
-  const SlotActions actions = table.Next();
+  const SlotActions actions = table.Next(kOpen);
   EXPECT_THAT(actions.end, ElementsAre("a/1/0"));
   EXPECT_THAT(Started(actions), IsEmpty());
-  EXPECT_THAT(table.Next().end, IsEmpty()) << "ended once";
+  EXPECT_THAT(table.Next(kOpen).end, IsEmpty()) << "ended once";
   table.Ended("a/1/0", 1);
-  EXPECT_THAT(Started(table.Next()), ElementsAre("a/2/0"));
+  EXPECT_THAT(Started(table.Next(kOpen)), ElementsAre("a/2/0"));
+}
+
+TEST(SlotTable, ATaskWaitsWhileItsSlotIsHeldAndIsRefusedWhenThatDoesNotEnd) {
+  SlotTable table(2);
+  table.Want(List({Task("a/1/0", 0), Task("a/1/1", 1)}));
+  absl::Status gate_of_1 = absl::UnavailableError("2 GiB are used");
+  const auto gate = [&](int slot) { return slot == 1 ? gate_of_1 : absl::OkStatus(); };
+  EXPECT_THAT(Started(table.Next(gate)), ElementsAre("a/1/0"));
+  EXPECT_TRUE(table.HeldUp());
+  gate_of_1 = absl::FailedPreconditionError("2 GiB are still used");
+  const SlotActions actions = table.Next(gate);
+  ASSERT_EQ(actions.refuse.size(), 1u);
+  EXPECT_EQ(actions.refuse[0].first.task_id(), "a/1/1");
+  EXPECT_EQ(actions.refuse[0].second, "2 GiB are still used");
+  EXPECT_FALSE(table.HeldUp());
+  EXPECT_THAT(table.Next(gate).refuse, IsEmpty());
 }
 
 TEST(SlotTable, AsksToStopOnce) {
   SlotTable table(2);
   table.Want(List({Task("a/1/0", 0), Task("b/1/0", 1, true)}));
-  const SlotActions first = table.Next();
+  const SlotActions first = table.Next(kOpen);
   EXPECT_THAT(Started(first), ElementsAre("a/1/0", "b/1/0"));
   EXPECT_THAT(first.stop, ElementsAre("b/1/0"));
   table.Want(List({Task("a/1/0", 0, true), Task("b/1/0", 1, true)}));
-  EXPECT_THAT(table.Next().stop, ElementsAre("a/1/0"));
-  EXPECT_THAT(table.Next().stop, IsEmpty());
+  EXPECT_THAT(table.Next(kOpen).stop, ElementsAre("a/1/0"));
+  EXPECT_THAT(table.Next(kOpen).stop, IsEmpty());
 }
 
 TEST(SlotTable, RemembersWhatEndedUntilUnwantedAndAcknowledged) {
   SlotTable table(1);
   table.Want(List({Task("a/1/0", 0)}));
-  table.Next();
+  table.Next(kOpen);
   table.Ended("a/1/0", 7);
   table.Want({});
   EXPECT_THAT(table.Unacknowledged(), ElementsAre("a/1/0"));
   table.Want(List({Task("a/1/0", 0)}));
-  EXPECT_THAT(Started(table.Next()), IsEmpty()) << "a list from before the exit was known";
+  EXPECT_THAT(Started(table.Next(kOpen)), IsEmpty()) << "a list from before the exit was known";
   table.Acknowledge(7);
   EXPECT_THAT(table.Unacknowledged(), IsEmpty());
-  EXPECT_THAT(Started(table.Next()), IsEmpty()) << "still in the list";
+  EXPECT_THAT(Started(table.Next(kOpen)), IsEmpty()) << "still in the list";
 }
 
 TEST(SlotTable, RefusesWhatCanNeverRunHere) {
   const auto reason = [](const v1::Assignment& assignment) {
     SlotTable table(2);
     table.Want(List({assignment}));
-    const SlotActions actions = table.Next();
+    const SlotActions actions = table.Next(kOpen);
     EXPECT_THAT(actions.start, IsEmpty());
     return actions.refuse.empty() ? "" : actions.refuse[0].second;
   };

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "core/backend/cuda/limits.h"
+
 namespace wavefield {
 namespace {
 
@@ -35,7 +37,7 @@ class Attention final : public Layer {
     saved->x = x;
     saved->qkv = context.Allocate({n, 3 * d_model});
     saved->y = context.Allocate({n, d_model});
-    saved->log_sum = context.Allocate({n, heads});
+    saved->log_sum = context.AllocateFloats({n, heads});
     backend.MatMul(Transpose::kNo, Transpose::kYes, x, weights_.qkv, 0, saved->qkv);
     backend.Rotary(context.batch, heads, context.position, false, saved->qkv);
     backend.AttentionForward(context.batch, heads, context.position, saved->qkv, state.history,
@@ -82,6 +84,19 @@ void AttentionKind::Validate(const ModelConfig& c, ViolationList& violations) co
                                           "pairs of columns and needs an even width",
                                           c.n_heads, c.head_dim()));
   }
+}
+
+void AttentionKind::ValidateForCuda(const ModelConfig& c, ViolationList& violations) const {
+  if (c.head_dim() <= cuda::kLargestHeadWidth) return;
+  int64_t enough = c.d_model / cuda::kLargestHeadWidth;
+  while (c.d_model % enough != 0 || c.d_model / enough > cuda::kLargestHeadWidth ||
+         c.d_model / enough % 2 != 0) {
+    ++enough;
+  }
+  violations.Add("model.n_heads",
+                 fmt::format("is {}, which makes heads of width {}; on device 'cuda' attention has "
+                             "heads of at most {}: set n_heads to {}, or resources.device to 'cpu'",
+                             c.n_heads, c.head_dim(), cuda::kLargestHeadWidth, enough));
 }
 
 double AttentionKind::MixingFlops(const ModelConfig& c, int64_t tokens) const {

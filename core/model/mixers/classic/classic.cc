@@ -9,6 +9,7 @@
 #include "core/model/linear.h"
 #include "core/model/mixers/classic/features.h"
 #include "core/model/mixers/classic/initial_values.h"
+#include "core/model/mixers/shared_memory.h"
 #include "core/model/mixers/wave_field/initial_values.h"
 
 namespace wavefield {
@@ -67,7 +68,7 @@ class Classic final : public Layer {
     saved->x = x;
     saved->qkvg = context.Allocate({n, 4 * d_model});
     saved->qkv = context.Allocate({n, 3 * d_model});
-    saved->damping = context.Allocate({1, config_.n_heads});
+    saved->damping = context.AllocateFloats({1, config_.n_heads});
     for (Tensor* narrow : {&saved->field, &saved->y, &saved->crossed, &saved->z}) {
       *narrow = context.Allocate({n, d_model});
     }
@@ -98,8 +99,8 @@ class Classic final : public Layer {
     const Tensor dy = context.Allocate({n, d_model});
     const Tensor dqkv = context.Allocate({n, 3 * d_model});
     const Tensor dqkvg = context.Allocate({n, 4 * d_model});
-    const Tensor ddamping = context.Allocate(saved.damping.shape);
-    const Tensor dscale = context.Allocate(saved.damping.shape);  // ddamping's part of n_h
+    const Tensor ddamping = context.AllocateFloats(saved.damping.shape);
+    const Tensor dscale = context.AllocateFloats(saved.damping.shape);  // ddamping's part of n_h
 
     out_.Backward(backend, saved.z, dresidual, 0, dz);
     const Tensor dcrossed = dz;
@@ -182,6 +183,11 @@ void ClassicKind::Validate(const ModelConfig& c, ViolationList& violations) cons
                                           "its interference works at a quarter of the width",
                                           c.d_model));
   }
+}
+
+void ClassicKind::ValidateForCuda(const ModelConfig& c, ViolationList& violations) const {
+  RequireSharedMemory(c, "the coupled read",
+                      cuda::CoupledReadBackwardShared(c.n_heads, c.head_dim()), violations);
 }
 
 std::vector<Propagation> ClassicKind::Ways(const ModelConfig&) const {

@@ -15,6 +15,7 @@ class ClassicKind final : public MixerKind {
   StateSize State(const ModelConfig& config) const override;
   void Validate(const ModelConfig& config, ViolationList& violations) const override;
   std::vector<Propagation> Ways(const ModelConfig& config) const override;
+  void ValidateForCuda(const ModelConfig& config, ViolationList& violations) const override;
   double MixingFlops(const ModelConfig& config, int64_t tokens) const override;
   std::unique_ptr<Layer> Make(const ModelConfig& config, const ExecutionOptions& options,
                               const ParameterViews& parameters,

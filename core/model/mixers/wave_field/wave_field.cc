@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/base/check.h"
+#include "core/model/mixers/shared_memory.h"
 #include "core/model/mixers/wave_field/initial_values.h"
 
 namespace wavefield {
@@ -70,7 +71,7 @@ class WaveField final : public Layer {
     saved->x = x;
     saved->qkvg = context.Allocate({n, 4 * d_model});
     saved->qkv = context.Allocate({n, 3 * d_model});
-    saved->damping = context.Allocate({Selective(config_) ? n : 1, heads});
+    saved->damping = context.AllocateFloats({Selective(config_) ? n : 1, heads});
     saved->y = context.Allocate({n, d_model});
     saved->z = context.Allocate({n, d_model});
     backend.MatMul(Transpose::kNo, Transpose::kYes, x, w.qkvg, 0, saved->qkvg);
@@ -109,7 +110,7 @@ class WaveField final : public Layer {
     const Tensor dy = context.Allocate({n, d_model});
     const Tensor dqkv = context.Allocate({n, 3 * d_model});
     const Tensor dqkvg = context.Allocate({n, 4 * d_model});
-    const Tensor ddamping = context.Allocate(saved.damping.shape);
+    const Tensor ddamping = context.AllocateFloats(saved.damping.shape);
 
     backend.MatMul(Transpose::kYes, Transpose::kNo, dresidual, saved.z, 1, g.out);
     backend.MatMul(Transpose::kNo, Transpose::kNo, dresidual, w.out, 0, dz);
@@ -202,6 +203,11 @@ StateSize WaveFieldKind::State(const ModelConfig& c) const {
 void WaveFieldKind::Validate(const ModelConfig& c, ViolationList& violations) const {
   violations.OneOf("damping", c.damping, {"selective", "static"});
   violations.OneOf("deposit", c.deposit, {"outer", "elementwise"});
+}
+
+void WaveFieldKind::ValidateForCuda(const ModelConfig& c, ViolationList& violations) const {
+  RequireSharedMemory(c, "reading the fields", cuda::ReadoutBackwardShared(c.n_heads, c.head_dim()),
+                      violations);
 }
 
 std::vector<Propagation> WaveFieldKind::Ways(const ModelConfig& c) const {
