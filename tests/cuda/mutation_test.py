@@ -22,6 +22,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "core/backend/cuda"
 # In the order in which they are tried; the first one runs the operations of the file alone.
 TESTS = ["cuda_operations_test", "cuda_row_operations_test", "cuda_field_elementwise_test", "cuda_attention_test"]
+# Operations that use what stands in files of helpers, by how the file's name begins.
+SERVED = {"attention": ["Attention"], "column_sums": ["RmsNorm", "AddBias", "ShortConv"], "convert": ["MatMul"],
+          "field_elementwise": ["FieldElementwise"], "field_fft": ["FieldElementwise"], "field_outer": ["FieldOuter"],
+          "row_sort": ["Embedding"]}
 TIMEOUT_S = 90
 
 # Kind of fault → pattern of a line's part and what replaces it. Only lines of device code are changed.
@@ -124,10 +128,11 @@ class Builder:
 
 
 def operations_of(file: pathlib.Path) -> str:
-    """A filter of the tests whose operations the file defines; all tests for one that defines none."""
+    """A filter of the tests whose operations the file defines or serves; all tests if it does not say."""
     names = re.findall(r"^\w[\w ]* CudaBackend::([A-Z]\w+)\(", file.read_text(), re.M)
-    names = [name for name in names if name not in ("Fill", "SumOfSquares")] or [""]
-    return ":".join(f"*/{name}*" for name in names) + ":CudaMemoryTest*:*SumOfSquares*"
+    names = [name for name in names if name not in ("Fill", "SumOfSquares")]
+    names += next((served for start, served in SERVED.items() if file.stem.startswith(start)), [])
+    return ":".join(f"*/{name}*" for name in names or [""]) + ":*CudaMemoryTest*:*SumOfSquares*"
 
 
 def try_mutation(builder: Builder, mutation, keep: pathlib.Path | None) -> tuple[str, float]:
