@@ -37,34 +37,31 @@ void CheckCount(const char* field, int value, int lowest, int highest,
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::InferenceOutput>* InferenceService::Evaluate(
-    grpc::CallbackServerContext*, const v1::EvaluateRequest* request) {
+template <typename Request>
+grpc::ServerWriteReactor<v1::InferenceOutput>* InferenceService::Start(
+    const Request& request,
+    absl::StatusOr<v1::InferenceTask> (InferenceService::*make_task)(const Request&)) {
   using Stream = StreamWriter<v1::InferenceOutput>;
   return BlockingWriteReactor<v1::InferenceOutput>::Run(
-      context_.streams, [this, request = *request](Stream& stream) -> absl::Status {
-        WF_ASSIGN_OR_RETURN(const v1::InferenceTask task, EvaluationTask(request));
+      context_.streams, [this, request, make_task](Stream& stream) -> absl::Status {
+        WF_ASSIGN_OR_RETURN(const v1::InferenceTask task, (this->*make_task)(request));
         return RunTask(task, stream);
       });
+}
+
+grpc::ServerWriteReactor<v1::InferenceOutput>* InferenceService::Evaluate(
+    grpc::CallbackServerContext*, const v1::EvaluateRequest* request) {
+  return Start(*request, &InferenceService::EvaluationTask);
 }
 
 grpc::ServerWriteReactor<v1::InferenceOutput>* InferenceService::Generate(
     grpc::CallbackServerContext*, const v1::GenerateRequest* request) {
-  using Stream = StreamWriter<v1::InferenceOutput>;
-  return BlockingWriteReactor<v1::InferenceOutput>::Run(
-      context_.streams, [this, request = *request](Stream& stream) -> absl::Status {
-        WF_ASSIGN_OR_RETURN(const v1::InferenceTask task, GenerationTask(request));
-        return RunTask(task, stream);
-      });
+  return Start(*request, &InferenceService::GenerationTask);
 }
 
 grpc::ServerWriteReactor<v1::InferenceOutput>* InferenceService::AuditCausality(
     grpc::CallbackServerContext*, const v1::AuditCausalityRequest* request) {
-  using Stream = StreamWriter<v1::InferenceOutput>;
-  return BlockingWriteReactor<v1::InferenceOutput>::Run(
-      context_.streams, [this, request = *request](Stream& stream) -> absl::Status {
-        WF_ASSIGN_OR_RETURN(const v1::InferenceTask task, AuditTask(request));
-        return RunTask(task, stream);
-      });
+  return Start(*request, &InferenceService::AuditTask);
 }
 
 absl::StatusOr<std::string> InferenceService::ResolveDataset(StoreReader& reader,

@@ -20,6 +20,11 @@ class InferenceService final : public v1::InferenceService::CallbackService {
       grpc::CallbackServerContext* call, const v1::AuditCausalityRequest* request) override;
 
  private:
+  // Streams what the task of this request gives, or why there is none.
+  template <typename Request>
+  grpc::ServerWriteReactor<v1::InferenceOutput>* Start(
+      const Request& request,
+      absl::StatusOr<v1::InferenceTask> (InferenceService::*make_task)(const Request&));
   absl::StatusOr<v1::InferenceTask> EvaluationTask(const v1::EvaluateRequest& request);
   absl::StatusOr<v1::InferenceTask> GenerationTask(const v1::GenerateRequest& request);
   absl::StatusOr<v1::InferenceTask> AuditTask(const v1::AuditCausalityRequest& request);

@@ -12,7 +12,8 @@ import re
 import sys
 
 # Of the contract, and no operation on tensors of activations: what has tests of its own, or nothing to test.
-OTHER = {"Allocate", "Free", "CopyFromHost", "CopyToHost", "Copy", "Fill", "SumOfSquares", "Synchronize"}
+OTHER = {"Allocate", "Free", "CopyFromHost", "CopyToHost", "Copy", "Fill", "SumOfSquares", "Synchronize",
+         "ReserveWorkspace"}
 TYPES = ["fp32", "bf16"]
 
 

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <random>
+#include <set>
 
 #include "absl/time/clock.h"
 #include "core/backend/cuda/stream.h"
@@ -123,7 +124,17 @@ TEST_P(NcclCommunicator, ReducesBucketsThatTheComputeStreamStillWrites) {
   for (const auto& result : results) EXPECT_EQ(result, results[0]) << "the same bits";
 }
 
-INSTANTIATE_TEST_SUITE_P(WorldSizes, NcclCommunicator, ::testing::Values(1, 2, 3));
+// 1 to 3, and all devices.
+std::set<int> WorldSizes() {
+  int devices = 0;
+  WF_CUDA(cudaGetDeviceCount(&devices));
+  std::set<int> sizes = {1, 2, 3, devices};
+  std::erase_if(sizes, [&](int size) { return size > devices; });
+  return sizes;
+}
+
+INSTANTIATE_TEST_SUITE_P(WorldSizes, NcclCommunicator, ::testing::ValuesIn(WorldSizes()),
+                         ::testing::PrintToStringParamName());
 
 TEST(NcclCommunicatorFailure, AbortWakesAPendingCollectiveAndTheFirstReasonStays) {
   std::atomic<bool> over = false;
