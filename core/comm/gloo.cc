@@ -25,8 +25,10 @@ namespace {
 
 namespace transport = gloo::transport;
 
+// Rounded up: what ends after so long ends past the deadline.
 std::chrono::milliseconds Remaining(absl::Duration deadline) {
-  const absl::Duration left = deadline - Clock::Real().Monotonic();
+  const absl::Duration left =
+      absl::Ceil(deadline - Clock::Real().Monotonic(), absl::Milliseconds(1));
   return absl::ToChronoMilliseconds(std::clamp(left, absl::Milliseconds(1), absl::Hours(24)));
 }
 
