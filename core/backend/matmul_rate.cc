@@ -1,3 +1,5 @@
+#include "core/backend/matmul_rate.h"
+
 #include <algorithm>
 #include <chrono>
 
@@ -6,13 +8,11 @@
 namespace wavefield {
 namespace {
 
-constexpr int64_t kSize = 2048;
-// Tells whether a product of kSize takes long, and does for a rate then.
+// Tells whether a product of kMatMulRateSize takes long, and does for a rate then.
 constexpr int64_t kProbeSize = 512;
 constexpr double kLong = 2;  // seconds
-// Where a product of kSize is over so soon, its launch counts, and not all of a GPU works for it.
+// Where it is over so soon, its launch counts, and not all of a GPU works for it.
 constexpr double kShort = 1e-3;  // seconds
-constexpr int64_t kLargeSize = 8192;
 constexpr int kRuns = 3;
 
 double Flops(int64_t size) { return 2.0 * static_cast<double>(size * size * size); }
@@ -44,10 +44,10 @@ double Measure(Backend& backend, DType type, int64_t size, int runs) {
 
 double MeasureMatMulRate(Backend& backend, DType type) {
   const double probe = Measure(backend, type, kProbeSize, 1);
-  if (Flops(kSize) / probe > kLong) return probe;
-  const double rate = Measure(backend, type, kSize, kRuns);
-  if (Flops(kSize) / rate >= kShort) return rate;
-  return Measure(backend, type, kLargeSize, kRuns);
+  if (Flops(kMatMulRateSize) / probe > kLong) return probe;
+  const double rate = Measure(backend, type, kMatMulRateSize, kRuns);
+  if (Flops(kMatMulRateSize) / rate >= kShort) return rate;
+  return Measure(backend, type, kLargeMatMulRateSize, kRuns);
 }
 
 }  // namespace wavefield

@@ -2,6 +2,8 @@
 #include <string>
 #include <vector>
 
+#include "core/backend/cuda/workspace.h"
+#include "core/backend/matmul_rate.h"
 #include "core/backend/planning/cuda_planning_backend.h"
 #include "core/backend/planning/planning_backend.h"
 #include "core/model/accounting.h"
@@ -16,7 +18,6 @@ constexpr int64_t kProgram = 64 << 20;  // bytes: code, libraries, packing buffe
 // Bytes of a GPU that a process takes before it asks for any: the driver's context, the kernels of
 // this program and of cuBLASLt and cuFFT, loaded as they are first used.
 constexpr int64_t kCudaContext = 500 << 20;
-constexpr int64_t kCublasWorkspace = 32 << 20;
 // What a plan of the operations' scratch memory leaves out: the rounding of its parts to 64 bytes,
 // and sums that take a few KiB whatever the model is.
 constexpr int64_t kScratchMargin = 1 << 20;
@@ -104,7 +105,7 @@ double CpuWorkspace(const ModelConfig& config, int64_t piece, int threads) {
 
 // Bytes that MeasureMatMulRate() takes before training.
 int64_t MatMulRateMatrices(const ExecutionOptions& options, bool cuda) {
-  const int64_t size = cuda ? 8192 : 2048;
+  const int64_t size = cuda ? kLargeMatMulRateSize : kMatMulRateSize;
   return 3 * size * size * static_cast<int64_t>(SizeOf(options.activations));
 }
 
@@ -128,8 +129,8 @@ MemoryEstimate EstimateMemory(const ModelConfig& config, const TrainingConfig& t
   const int64_t before_training = MatMulRateMatrices(options, cuda) - estimate.total();
   if (cuda) {
     estimate.reserved = static_cast<int64_t>(std::min(needs.workspace, kMost)) + kScratchMargin;
-    estimate.workspace =
-        kCudaContext + kCublasWorkspace + estimate.reserved + (world_size > 1 ? kNcclBuffers : 0);
+    estimate.workspace = kCudaContext + static_cast<int64_t>(cuda::kGemmWorkspaceBytes) +
+                         estimate.reserved + (world_size > 1 ? kNcclBuffers : 0);
   } else {
     estimate.workspace =
         static_cast<int64_t>(std::min(CpuWorkspace(config, piece, threads), kMost));

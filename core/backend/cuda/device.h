@@ -41,8 +41,8 @@ struct alignas(sizeof(T) * N) Packet {
   T element[N];
 };
 
-// The block's dynamic shared memory, of the size given to Launch(); 128-byte aligned. Undefined at
-// first.
+// The block's dynamic shared memory, of the size given to Launch(); 128-byte aligned (16 under
+// emulation). Undefined at first.
 template <typename T>
 __device__ T* SharedMemory() {
 #ifdef __CUDACC__

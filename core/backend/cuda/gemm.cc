@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/backend/cuda/errors.h"
+#include "core/backend/cuda/workspace.h"
 #include "core/base/check.h"
 
 namespace wavefield::cuda {
@@ -114,7 +115,7 @@ Plan MakePlan(cublasLtHandle_t handle, const Key& key) {
   transpose(CUBLASLT_MATMUL_DESC_TRANSB, key.a.transposed);
 
   Preference preference;
-  preference.Set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{Gemms::kWorkspaceBytes});
+  preference.Set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{kGemmWorkspaceBytes});
   // Parts of a sum are added in a fixed order and in fp32, or there is one part.
   preference.Set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
                  uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
@@ -156,7 +157,7 @@ struct Gemms::Plans {
 
 Gemms::Gemms() : plans_(std::make_unique<Plans>()) {
   WF_CUDA(cublasLtCreate(&handle_));
-  WF_CUDA(cudaMalloc(&workspace_, kWorkspaceBytes));
+  WF_CUDA(cudaMalloc(&workspace_, kGemmWorkspaceBytes));
 }
 
 Gemms::~Gemms() {
@@ -202,7 +203,7 @@ void Gemms::RunBatch(const Gemm& gemm, cudaStream_t stream) {
   void* c = const_cast<void*>(gemm.c.data);
   WF_CUDA(cublasLtMatmul(handle_, &plan.product, &gemm.alpha, gemm.b.data, &plan.b, gemm.a.data,
                          &plan.a, &gemm.beta, c, &plan.c, c, &plan.c, &plan.algorithm, workspace_,
-                         kWorkspaceBytes, stream));
+                         kGemmWorkspaceBytes, stream));
 }
 
 }  // namespace wavefield::cuda

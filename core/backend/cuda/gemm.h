@@ -35,12 +35,9 @@ struct Gemm {
 // first that cuBLASLt's heuristic names for the shape, types and alignment within a fixed
 // workspace, without reductions whose order is not fixed: never one picked by timing. Not
 // thread-safe; the streams of two products are the same or ordered by an event, since they share
-// the workspace.
+// the workspace of kGemmWorkspaceBytes (workspace.h).
 class Gemms {
  public:
-  // Device memory that it holds.
-  static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
-
   Gemms();
   ~Gemms();
   Gemms(const Gemms&) = delete;

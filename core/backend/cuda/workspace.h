@@ -11,6 +11,11 @@
 
 namespace wavefield::cuda {
 
+// ---- matrix products ----
+
+// Bytes that Gemms holds for cuBLASLt, as long as the backend lives.
+inline constexpr size_t kGemmWorkspaceBytes = size_t{32} << 20;
+
 // ---- the elementwise field ----
 
 inline constexpr int64_t kElementwiseChunk = 32;  // tokens; a warp has a lane for each
