@@ -6,13 +6,12 @@
 #include <cmath>
 #include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "cli/format.h"
 #include "cli/job_view.h"
 #include "cli/resource_names.h"
-#include "proto/rpc/json.h"
+#include "cli/spec_leaves.h"
 
 namespace wavefield {
 namespace {
@@ -52,17 +51,6 @@ std::string NamesWhere(const std::vector<ComparedJob>& jobs, const IsTrue& is_tr
     if (is_true(job)) names.push_back(ResourceId(job.job.name()));
   }
   return fmt::format("{}", fmt::join(names, ", "));
-}
-
-void Flatten(const std::string& path, const nlohmann::json& value,
-             std::map<std::string, std::string>& leaves) {
-  if (!value.is_object()) {
-    leaves[path] = value.is_string() ? value.get<std::string>() : value.dump();
-    return;
-  }
-  for (const auto& [key, child] : value.items()) {
-    Flatten(path.empty() ? key : path + "." + key, child, leaves);
-  }
 }
 
 std::string ParametersApart(const std::vector<ComparedJob>& jobs) {
@@ -139,9 +127,7 @@ std::vector<HistorySummary> HistoryFold::Summaries() const {
 std::vector<DifferingSetting> FindDifferingSettings(const std::vector<ComparedJob>& jobs) {
   std::map<std::string, std::vector<std::string>> settings;
   for (size_t i = 0; i < jobs.size(); ++i) {
-    std::map<std::string, std::string> leaves;
-    Flatten("", nlohmann::json::parse(ToJson(jobs[i].job.spec())), leaves);
-    for (auto& [path, value] : leaves) {
+    for (auto& [path, value] : SpecLeaves(jobs[i].job.spec())) {
       std::vector<std::string>& values = settings[path];
       values.resize(jobs.size());
       values[i] = std::move(value);

@@ -45,8 +45,6 @@ JobCompletion EstimateCompletion(const v1::Job& job, const v1::StepMetrics& step
   return completion;
 }
 
-JobProgress::JobProgress() : bar_(stdout) {}
-
 void JobProgress::Show(const v1::WatchJobResponse& update) {
   if (update.has_job()) ShowJob(update.job());
   for (int i = 0; i < update.steps_size(); ++i)
@@ -77,17 +75,7 @@ void JobProgress::ShowStep(const v1::StepMetrics& step, bool newest) {
   step_shown_ = false;
   tokens_per_second_ = Smooth(tokens_per_second_, step.tokens_per_second());
   step_seconds_ = Smooth(step_seconds_, step.step_seconds());
-  if (!newest) return;
-  if (bar_.live()) {
-    const JobCompletion completion = EstimateCompletion(job_, step, step_seconds_);
-    bar_.Draw(completion.fraction,
-              fmt::format("{}  loss {}  ppl {}  {} tok/s  ETA {}", StepText(job_, step),
-                          FormatFixed(step.loss(), 4), FormatFixed(step.perplexity(), 2),
-                          FormatCompact(tokens_per_second_),
-                          FormatDuration(completion.remaining_seconds)));
-  } else if (Clock::Real().Monotonic() - last_line_ >= kLineInterval) {
-    PrintStep();
-  }
+  if (newest && Clock::Real().Monotonic() - last_line_ >= kLineInterval) PrintStep();
 }
 
 void JobProgress::ShowLostConnection(const std::string& reason) {
@@ -105,7 +93,6 @@ void JobProgress::Finish(const v1::Job& job) {
 }
 
 void JobProgress::Print(const std::string& line) {
-  bar_.Clear();
   std::printf("%s\n", line.c_str());
   std::fflush(stdout);
 }

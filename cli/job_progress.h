@@ -3,7 +3,6 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "cli/progress_bar.h"
 #include "wavefield/v1/job_service.pb.h"
 
 namespace wavefield {
@@ -17,16 +16,13 @@ struct JobCompletion {
 JobCompletion EstimateCompletion(const v1::Job& job, const v1::StepMetrics& step,
                                  double step_seconds);
 
-// Shows the updates of one watched job on stdout: a live line on a terminal, else a line at most
-// every two seconds; state changes, evaluations and warnings on lines of their own. Not
-// thread-safe.
+// Shows the updates of one watched job on stdout: a line of its newest step at most every two
+// seconds; state changes, evaluations and warnings on lines of their own. Not thread-safe.
 class JobProgress {
  public:
-  JobProgress();
-
   void Show(const v1::WatchJobResponse& update);
   void ShowLostConnection(const std::string& reason);
-  // Takes the live line away and says how the job ended.
+  // Says how the job ended.
   void Finish(const v1::Job& job);
 
  private:
@@ -35,7 +31,6 @@ class JobProgress {
   void Print(const std::string& line);
   void PrintStep();
 
-  ProgressBar bar_;
   v1::Job job_;
   v1::StepMetrics step_;
   double tokens_per_second_ = 0;  // smoothed, as is step_seconds_

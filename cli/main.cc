@@ -33,6 +33,9 @@ void AddCommands(CLI::App& root, CommandContext& context) {
   AddWatchCommand(root, context);
   AddCancelCommand(root, context);
   AddMetricsCommand(root, context);
+  AddPlotCommand(root, context);
+  AddReportCommand(root, context);
+  AddGoodputCommand(root, context);
   AddCompareCommand(root, context);
   AddWorkersCommand(root, context);
   CLI::App& checkpoints = AddGroup(root, context, "checkpoints", "List and download checkpoints");

@@ -2,17 +2,11 @@
 
 #include <algorithm>
 
+#include "cli/display_text.h"
 #include "core/base/check.h"
 
 namespace wavefield {
 namespace {
-
-// Characters of UTF-8 text: every byte that does not continue one.
-size_t DisplayWidth(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
-}
 
 std::string Printable(std::string text) {
   for (char& c : text) {

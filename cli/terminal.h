@@ -6,13 +6,23 @@
 namespace wavefield {
 
 bool IsTerminal(std::FILE* stream);
-// Columns of the terminal behind `stream`; 80 where there is none.
+// Columns and rows of the terminal behind `stream`: what COLUMNS and LINES say, else the terminal;
+// 80 and 24 where there is none.
 int TerminalWidth(std::FILE* stream);
+int TerminalHeight(std::FILE* stream);
+// The terminal obeys escape sequences: TERM is neither unset nor "dumb".
+bool TerminalHasCursor();
+// The locale's characters are UTF-8.
+bool LocaleIsUtf8();
 
 // From now on SIGINT and SIGTERM end the program with 128 + the signal's number, on a line of its
 // own, after the notice set below. Not for programs that have children to stop.
 void EndCleanlyOnInterrupt();
 // What the user is told on an interrupt: "the job goes on; …". At most 400 bytes are kept.
 void SetInterruptNotice(const std::string& notice);
+
+// What an interrupt writes to stdout first, so that the terminal is left as it was; null: nothing.
+// REQUIRES: static storage.
+void SetTerminalRestoration(const char* sequence);
 
 }  // namespace wavefield

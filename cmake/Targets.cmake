@@ -23,7 +23,7 @@ endfunction()
 # wavefield_test(NAME SOURCES x_test.cc … [DEPENDS target …] [LABELS quick …] [TIMEOUT seconds] [SERIAL])
 # One GoogleTest program = one CTest test. Tests run side by side: threads of OpenMP that wait by spinning
 # would take the cores from each other. For each label there is a target tests_LABEL that builds its tests.
-# Labels in use: core (also run under ASan), worker, coordinator, cli, integration, faults, oracle; threads (also run
+# Labels in use: core (also run under ASan), worker, coordinator, cli, integration, faults, oracle, monitoring; threads (also run
 # under TSan with --full); quick (seconds each), slow (only with tests/run.sh --full).
 function(wavefield_test name)
   cmake_parse_arguments(arg "SERIAL" "TIMEOUT" "SOURCES;DEPENDS;LABELS" ${ARGN})

@@ -1,17 +1,19 @@
 #include <signal.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
 
 #include "coordinator/server/server.h"
+#include "coordinator/server/start_checks.h"
 #include "core/base/command_line.h"
+#include "core/base/logging.h"
 
 int main(int argc, char** argv) {
   wavefield::coordinator::ServerOptions options;
   double lease_seconds = 10;
   double heartbeat_seconds = 2;
-  std::string log_level = "info";
+  double retention_minutes = 60;
+  wavefield::LogOptions logging;
 
   wavefield::CommandLine command_line("wavefield-coordinator",
                                       "The daemon: takes training jobs and runs them on workers.");
@@ -36,15 +38,21 @@ int main(int argc, char** argv) {
   app.add_option("--heartbeat-seconds", heartbeat_seconds, "time between a worker's heartbeats")
       ->capture_default_str()
       ->check(CLI::Range(0.05, 600.0));
-  app.add_option("--log-level", log_level, "trace, debug, info, warn, error")
+  app.add_option("--metrics-retention", retention_minutes,
+                 "minutes for which /metrics shows a job that ended or a worker that was lost")
       ->capture_default_str()
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
+      ->check(CLI::Range(0.0, 525600.0));
+  app.add_option("--metrics-max-series", options.metrics_max_series,
+                 "series of jobs, workers, GPUs and layers that /metrics shows")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{0}, int64_t{10'000'000}));
+  wavefield::AddLogFlags(app, logging);
 
   return command_line.Run(argc, argv, [&] {
-    spdlog::set_default_logger(spdlog::stderr_color_mt("coordinator"));
-    spdlog::set_level(spdlog::level::from_str(log_level));
+    wavefield::StartLogging("coordinator", logging);
     options.lease = absl::Seconds(lease_seconds);
     options.heartbeat = absl::Seconds(heartbeat_seconds);
+    options.metrics_retention = absl::Minutes(retention_minutes);
     // Before any thread exists, so that all of them leave these signals to sigwait below.
     sigset_t signals;
     sigemptyset(&signals);
@@ -53,10 +61,10 @@ int main(int argc, char** argv) {
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     signal(SIGPIPE, SIG_IGN);
 
+    wavefield::coordinator::RaiseFileLimit();
     auto server = wavefield::coordinator::Server::Start(options);
     if (!server.ok()) {
-      std::fprintf(stderr, "wavefield-coordinator: %s\n",
-                   std::string(server.status().message()).c_str());
+      spdlog::critical("{}", std::string(server.status().message()));
       return 1;
     }
     std::printf("ready %s\n", (*server)->address().c_str());

@@ -2,7 +2,8 @@
 # Installs what the tests need, builds, and runs them.
 #   (no option)   release build and all tests, then core and parsers under AddressSanitizer
 #   --quick       release build and the quick tests alone
-#   --label X     release build and the tests labelled X (core, worker, coordinator, cli, integration, faults, oracle, cuda)
+#   --label X     release build and the tests labelled X (core, worker, coordinator, cli, integration, faults,
+#                 oracle, cuda, monitoring)
 #   --full        everything: slow tests, CUDA for all architectures and ThreadSanitizer as well
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +14,7 @@ while (($#)); do
     --quick) mode=quick ;;
     --full) mode=full ;;
     --label) mode=label; label=${2:?"--label needs a name"}; shift ;;
-    -h|--help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tests/run.sh: unknown option '$1'; known: --quick, --label X, --full, --help" >&2; exit 2 ;;
   esac
   shift
@@ -26,6 +27,7 @@ stage() {  # stage NAME: prints how long the one before took
   stage_name=$1 stage_start=$SECONDS
 }
 jobs=$(nproc)
+export GTEST_BRIEF=1  # of a failed program, what failed and no list of what passed
 build() {  # build PRESET [TARGET]
   # The release build has the CUDA module, for one architecture: without nvcc it fails.
   local options=()
@@ -42,13 +44,10 @@ test_preset() {  # test_preset PRESET CTEST_OPTION…
 stage "install"
 bash deploy/install-dependencies.sh --tests
 bash deploy/install-cuda.sh
-if ! command -v promtool >/dev/null && [[ ! -x build/prometheus/usr/bin/promtool ]]; then
-  # Unpacked, not installed: the package would start a server.
-  mkdir -p build/prometheus
-  (cd build/prometheus && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .)
-fi
+bash deploy/unpack-prometheus.sh
 [[ -x build/venv/bin/pip ]] || /usr/bin/python3 -m venv --clear build/venv
 build/venv/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt
+rm -f build/release/monitoring-table.txt
 
 stage "format"
 git ls-files '*.cc' '*.h' '*.cu' | xargs clang-format --dry-run -Werror
@@ -73,4 +72,6 @@ case $mode in
     fi ;;
 esac
 stage ""
+# Of tests/monitoring/live_test.py, where it ran: which panels have data, and which alerts came and went.
+[[ ! -f build/release/monitoring-table.txt ]] || cat build/release/monitoring-table.txt
 echo "tests/run.sh: all passed in $((SECONDS / 60)).$((SECONDS % 60 * 10 / 60)) min"

@@ -3,18 +3,16 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include <cstdio>
 #include <string>
 
 #include "core/base/command_line.h"
+#include "core/base/logging.h"
 #include "worker/agent/run_worker.h"
 
 int main(int argc, char** argv) {
   wavefield::WorkerFlags flags;
-  std::string log_level = "info";
   double orphan_hours = 24;
   double drain_seconds = 30;
 
@@ -53,14 +51,10 @@ int main(int argc, char** argv) {
                  "after SIGTERM: what training may take for a last checkpoint")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option("--log-level", log_level, "trace, debug, info, warn or error")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
-      ->capture_default_str();
+  wavefield::AddLogFlags(app, flags.logging);
 
   return command_line.Run(argc, argv, [&] {
-    spdlog::set_default_logger(spdlog::stderr_color_mt("worker"));
-    spdlog::set_level(spdlog::level::from_str(log_level));
-    flags.log_level = log_level;
+    wavefield::StartLogging("worker", flags.logging);
     flags.orphan_timeout = absl::Hours(orphan_hours);
     flags.drain_timeout = absl::Seconds(drain_seconds);
 
@@ -74,7 +68,7 @@ int main(int argc, char** argv) {
 
     const absl::Status status = wavefield::RunWorker(flags, signals);
     if (status.ok()) return 0;
-    std::fprintf(stderr, "wavefield-worker: %s\n", std::string(status.message()).c_str());
+    spdlog::critical("{}", std::string(status.message()));
     return 1;
   });
 }

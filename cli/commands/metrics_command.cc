@@ -2,11 +2,13 @@
 
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "cli/field_health_view.h"
 #include "cli/format.h"
+#include "cli/history_csv.h"
 #include "cli/job_view.h"
 #include "cli/paging.h"
 #include "cli/resource_names.h"
@@ -27,6 +29,7 @@ struct Flags {
   bool csv = false;
   bool json = false;
   bool health = false;
+  bool evaluations = false;
 };
 
 std::string FormatTable(const v1::ListMetricsResponse& history) {
@@ -52,32 +55,42 @@ std::string FormatTable(const v1::ListMetricsResponse& history) {
   return text;
 }
 
-std::string FormatCsv(const v1::ListMetricsResponse& history) {
-  std::string text =
-      "step,attempt,time,loss,perplexity,grad_norm,learning_rate,tokens,total_tokens,tokens_per_"
-      "second,"
-      "step_seconds,data_seconds,forward_seconds,backward_seconds,communicate_seconds,optimize_"
-      "seconds,"
-      "checkpoint_seconds,matmul_rate_ratio,trained_seconds\n";
-  const auto real = [](double value) { return FormatSignificant(value, 9); };
-  for (const v1::StepMetrics& step : history.steps()) {
-    const v1::PhaseSeconds& phases = step.phase_seconds();
-    text += fmt::format("{},{},{}", step.step(), step.attempt(), FormatTime(step.time()));
-    for (const double value :
-         {step.loss(), step.perplexity(), step.grad_norm(), step.learning_rate()}) {
-      text += "," + real(value);
-    }
-    text += fmt::format(",{},{}", step.tokens(), step.total_tokens());
-    for (const double value :
-         {step.tokens_per_second(), step.step_seconds(), phases.data(), phases.forward(),
-          phases.backward(), phases.communicate(), phases.optimize(), phases.checkpoint(),
-          step.matmul_rate_ratio(), step.trained_seconds()}) {
-      text += "," + real(value);
-    }
-    text += "\n";
+std::string FormatEvaluations(const v1::ListMetricsResponse& history) {
+  Table table({{"STEP", Align::kRight},
+               {"ATTEMPT", Align::kRight},
+               {"LOSS", Align::kRight},
+               {"PERPLEXITY", Align::kRight},
+               {"BITS PER BYTE", Align::kRight},
+               {"ACCURACY", Align::kRight},
+               {"EMA LOSS", Align::kRight},
+               {"TOKENS", Align::kRight},
+               {"TIME", Align::kRight}});
+  for (const v1::EvaluationResult& evaluation : history.evaluations()) {
+    table.AddRow({FormatInteger(evaluation.step()), std::to_string(evaluation.attempt()),
+                  FormatFixed(evaluation.loss(), 4), FormatFixed(evaluation.perplexity(), 2),
+                  FormatFixed(evaluation.bits_per_byte(), 4),
+                  FormatFixed(100 * evaluation.accuracy(), 1) + " %",
+                  evaluation.has_ema_loss() ? FormatFixed(evaluation.ema_loss(), 4) : "-",
+                  FormatInteger(evaluation.tokens()), FormatDuration(evaluation.seconds())});
+  }
+  return table.ToString();
+}
+
+std::string CsvHeader(const Flags& flags) {
+  return flags.evaluations ? EvaluationCsvHeader() : StepCsvHeader();
+}
+
+std::string CsvRecords(const Flags& flags, const v1::ListMetricsResponse& page) {
+  std::string text;
+  if (flags.evaluations) {
+    for (const auto& evaluation : page.evaluations()) text += EvaluationCsvRecord(evaluation);
+  } else {
+    for (const auto& step : page.steps()) text += StepCsvRecord(step);
   }
   return text;
 }
+
+void Print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 // The newest point, or all of them as JSON.
 absl::StatusOr<int> RunHealth(const Flags& flags, const std::string& job, const Session& session) {
@@ -97,8 +110,7 @@ absl::StatusOr<int> RunHealth(const Flags& flags, const std::string& job, const 
       return kExitSuccess;
     }
   }
-  const std::string text = flags.json ? ToJson(points, true) : FormatFieldHealth(points.points(0));
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  Print(flags.json ? ToJson(points, true) : FormatFieldHealth(points.points(0)));
   return kExitSuccess;
 }
 
@@ -110,16 +122,24 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   request.set_page_size(kPageSize);
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
   if (flags.health) return RunHealth(flags, request.parent(), session);
+  const auto list = &v1::JobService::Stub::ListMetrics;
+  if (flags.csv) {
+    // Page by page: a history of days need not fit into memory.
+    std::string header = CsvHeader(flags);
+    WF_RETURN_IF_ERROR(
+        ForEachPage(session, list, request, [&](const v1::ListMetricsResponse& page) {
+          Print(std::exchange(header, "") + CsvRecords(flags, page));
+        }));
+    return kExitSuccess;
+  }
   v1::ListMetricsResponse all;
-  WF_RETURN_IF_ERROR(ForEachPage(session, &v1::JobService::Stub::ListMetrics, request,
-                                 [&](const v1::ListMetricsResponse& page) {
-                                   all.mutable_steps()->MergeFrom(page.steps());
-                                   all.mutable_evaluations()->MergeFrom(page.evaluations());
-                                 }));
-  const std::string text = flags.json  ? ToJson(all, true)
-                           : flags.csv ? FormatCsv(all)
-                                       : FormatTable(all);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  WF_RETURN_IF_ERROR(ForEachPage(session, list, request, [&](const v1::ListMetricsResponse& page) {
+    if (!flags.evaluations) all.mutable_steps()->MergeFrom(page.steps());
+    all.mutable_evaluations()->MergeFrom(page.evaluations());
+  }));
+  Print(flags.json          ? ToJson(all, true)
+        : flags.evaluations ? FormatEvaluations(all)
+                            : FormatTable(all));
   return kExitSuccess;
 }
 
@@ -135,17 +155,21 @@ void AddMetricsCommand(CLI::App& parent, CommandContext& context) {
   CLI::Option* after_step =
       command->add_option("--after-step", flags->after_step, "only steps after this one")
           ->check(CLI::NonNegativeNumber);
-  CLI::Option* csv = command->add_flag("--csv", flags->csv, "print the steps as CSV");
+  CLI::Option* csv =
+      command->add_flag("--csv", flags->csv, "print the steps as CSV, all that is known of each");
   command
       ->add_flag("--json", flags->json,
                  "print a ListMetricsResponse as JSON; with --health, a ListFieldHealthResponse")
       ->excludes(csv);
+  CLI::Option* evaluations = command->add_flag("--evaluations", flags->evaluations,
+                                               "only the evaluations, in place of the steps");
   command
       ->add_flag("--health", flags->health,
                  "show the layers and their waves at the last evaluation (--json: at all of them)")
       ->excludes(csv)
       ->excludes(stride)
-      ->excludes(after_step);
+      ->excludes(after_step)
+      ->excludes(evaluations);
   context.OnCommand(command, [&context, flags] { return Run(*flags, context.connection); });
 }
 

@@ -70,7 +70,8 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
     std::printf("%s", ToJson(job, true).c_str());
   }
   if (!watch) return kExitSuccess;
-  return WatchJob(session, job.name(), FollowOptions{.include_history = true}, flags.json);
+  return WatchJob(session, job.name(), FollowOptions{.include_history = true},
+                  flags.json ? WatchForm::kJson : WatchForm::kLive);
 }
 
 }  // namespace

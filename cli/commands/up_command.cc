@@ -13,6 +13,7 @@
 #include "cli/stop_signals.h"
 #include "core/base/clock.h"
 #include "core/base/file.h"
+#include "core/base/logging.h"
 #include "core/base/status_macros.h"
 #include "nlohmann/json.hpp"
 
@@ -34,7 +35,7 @@ struct Flags {
   std::string gpus = "all";
   int port = 7070;
   int http_port = 7071;
-  std::string log_level = "info";
+  LogOptions logging;
   bool json = false;
 };
 
@@ -51,14 +52,15 @@ class LocalCluster {
     WF_RETURN_IF_ERROR(StartDaemon(
         {"wavefield-coordinator", "--data-dir", (root_ / "coordinator").string(), "--storage-root",
          storage, "--listen", fmt::format("127.0.0.1:{}", flags_.port), "--http-listen",
-         fmt::format("127.0.0.1:{}", flags_.http_port), "--log-level", flags_.log_level},
+         fmt::format("127.0.0.1:{}", flags_.http_port), "--log-format", flags_.logging.format,
+         "--log-level", flags_.logging.level},
         "coordinator.log", coordinator_));
     WF_RETURN_IF_ERROR(AwaitReady(*coordinator_, signals));
     WF_RETURN_IF_ERROR(StartDaemon(
         {"wavefield-worker", "--coordinator", address(), "--data-dir", (root_ / "worker").string(),
          "--storage-root", storage, "--slots", std::to_string(flags_.slots), "--threads-per-slot",
-         std::to_string(flags_.threads_per_slot), "--gpus", flags_.gpus, "--log-level",
-         flags_.log_level},
+         std::to_string(flags_.threads_per_slot), "--gpus", flags_.gpus, "--log-format",
+         flags_.logging.format, "--log-level", flags_.logging.level},
         "worker.log", worker_));
     return AwaitReady(*worker_, signals);
   }
@@ -190,9 +192,7 @@ void AddUpCommand(CLI::App& parent, CommandContext& context) {
                    "of the metrics, on 127.0.0.1; 0 = any free one")
       ->capture_default_str()
       ->check(CLI::Range(0, 65535));
-  command->add_option("--log-level", flags->log_level, "debug, info, warn or error")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
+  AddLogFlags(*command, flags->logging);
   command->add_flag("--json", flags->json, "print the ready line as JSON");
   context.OnCommand(command, [flags] { return Run(*flags); });
 }

@@ -13,6 +13,7 @@ struct Flags {
   std::string job;
   bool history = false;
   double reconnect_seconds = 300;
+  bool plain = false;
   bool json = false;
 };
 
@@ -21,7 +22,10 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
   const FollowOptions options{.include_history = flags.history,
                               .reconnect_for = absl::Seconds(flags.reconnect_seconds)};
-  return WatchJob(session, name, options, flags.json);
+  const WatchForm form = flags.json    ? WatchForm::kJson
+                         : flags.plain ? WatchForm::kLines
+                                       : WatchForm::kLive;
+  return WatchJob(session, name, options, form);
 }
 
 }  // namespace
@@ -36,7 +40,10 @@ void AddWatchCommand(CLI::App& parent, CommandContext& context) {
                    "how long to look for a coordinator that went away")
       ->capture_default_str()
       ->check(RealRange(0, 1e6));
-  command->add_flag("--json", flags->json, "print every WatchJobResponse as a line of JSON");
+  CLI::Option* plain = command->add_flag(
+      "--plain", flags->plain, "print lines, as where stdout is no terminal, and draw no page");
+  command->add_flag("--json", flags->json, "print every WatchJobResponse as a line of JSON")
+      ->excludes(plain);
   context.OnCommand(command, [&context, flags] { return Run(*flags, context.connection); });
 }
 

@@ -8,6 +8,7 @@
 #include "coordinator/cluster/random_id.h"
 #include "coordinator/cluster/slot_groups.h"
 #include "coordinator/jobs/job_states.h"
+#include "coordinator/jobs/timestamps.h"
 
 namespace wavefield::coordinator {
 
@@ -15,10 +16,16 @@ using namespace wavefield::v1;  // NOLINT: the messages this file is about
 
 namespace {
 
-// The registered GPUs as the last heartbeat described them.
-void TakeTelemetry(const std::vector<Gpu>& heard, Worker& worker) {
+// The registered GPUs and their host as the last heartbeat described them.
+void TakeTelemetry(const LeaseTable::Heartbeats& heard, Worker& worker) {
+  if (heard.count == 0) return;
+  *worker.mutable_host() = heard.host;
+  worker.set_spool_depth(heard.spool_depth);
+  if (heard.clock_difference) {
+    *worker.mutable_clock_difference() = ToProtoDuration(*heard.clock_difference);
+  }
   for (Gpu& gpu : *worker.mutable_gpus()) {
-    for (const Gpu& now : heard) {
+    for (const Gpu& now : heard.gpus) {
       if (now.uuid() != gpu.uuid()) continue;
       *gpu.mutable_telemetry() = now.telemetry();
       if (gpu.slot() >= 0) gpu.set_unavailable(now.unavailable());
@@ -94,10 +101,7 @@ std::vector<Worker> Cluster::Workers() const {
       }
     }
     if (const absl::Duration age = leases_.SinceHeartbeat(id); age != absl::InfiniteDuration()) {
-      const int64_t milliseconds = absl::ToInt64Milliseconds(age);
-      worker.mutable_heartbeat_age()->set_seconds(milliseconds / 1000);
-      worker.mutable_heartbeat_age()->set_nanos(static_cast<int32_t>(milliseconds % 1000) *
-                                                1'000'000);
+      *worker.mutable_heartbeat_age() = ToProtoDuration(age);
     }
   }
   return workers;
@@ -106,7 +110,7 @@ std::vector<Worker> Cluster::Workers() const {
 Worker Cluster::WithTelemetry(const std::string& id, const Worker& known) const {
   Worker worker = known;
   if (const auto heartbeats = leases_.Get(id, known.incarnation())) {
-    TakeTelemetry(heartbeats->gpus, worker);
+    TakeTelemetry(*heartbeats, worker);
   }
   return worker;
 }

@@ -7,6 +7,7 @@
 
 #include "coordinator/jobs/checkpoint_catalogue.h"
 #include "coordinator/jobs/lifecycle.h"
+#include "core/base/logging.h"
 #include "core/base/status_macros.h"
 
 namespace wavefield::coordinator {
@@ -44,6 +45,7 @@ void ControlLoop::EndLostWorkers() {
     const std::string why =
         fmt::format("no heartbeat for {:.1f} s", absl::ToDoubleSeconds(expired.silent_for));
     spdlog::warn("workers/{} is lost: {}", expired.worker, why);
+    metrics_.workers_lost.Increment();
     LogFailure("cannot record a lost worker", store_.Write([&](Transaction& transaction) {
       WF_ASSIGN_OR_RETURN(auto jobs, transaction.LiveJobs());
       for (JobRecord& record : jobs) {
@@ -59,8 +61,14 @@ void ControlLoop::EndLostWorkers() {
 }
 
 void ControlLoop::ScheduleJobs() {
+  const absl::Duration start = clock_.Monotonic();
   const SchedulerSnapshot snapshot = cluster_.Snapshot();
   if (snapshot.queue.empty()) return;
+  CarryOut(snapshot);
+  metrics_.scheduler_pass_seconds.Observe(absl::ToDoubleSeconds(clock_.Monotonic() - start));
+}
+
+void ControlLoop::CarryOut(const SchedulerSnapshot& snapshot) {
   SchedulerPlan plan = Schedule(snapshot);
   std::erase_if(plan.starts, [&](const auto& start) { return !cluster_.Reserve(start); });
   std::erase_if(plan.waits, [&](const auto& wait) {
@@ -72,6 +80,7 @@ void ControlLoop::ScheduleJobs() {
   LogFailure("cannot carry out a plan",
              store_.Write([&](Transaction& transaction) { return ApplyPlan(transaction, plan); }));
   for (const auto& start : plan.starts) {
+    const LogScope about({.job = start.job});
     spdlog::info("jobs/{} starts on {} slots", start.job, start.ranks.size());
     cluster_.Unreserve(start);
   }
@@ -86,7 +95,7 @@ absl::Status ControlLoop::ApplyPlan(Transaction& transaction, const SchedulerPla
       placements.push_back({worker, cluster_.IncarnationOf(worker).value_or(""), slot});
     }
     WF_ASSIGN_OR_RETURN(const auto candidates, ResumeCandidates(transaction, start.job));
-    StartAttempt(record, placements, candidates);
+    StartAttempt(record, placements, candidates, clock_.Now());
     WF_RETURN_IF_ERROR(transaction.DropRendezvous(start.job, record.job().epoch()));
     WF_RETURN_IF_ERROR(transaction.PutJob(record));
   }

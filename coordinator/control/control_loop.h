@@ -6,6 +6,7 @@
 #include <string>
 
 #include "coordinator/cluster/cluster.h"
+#include "coordinator/metrics/coordinator_metrics.h"
 #include "coordinator/store/store.h"
 #include "core/base/clock.h"
 
@@ -18,11 +19,12 @@ inline constexpr absl::Duration kStopGrace = absl::Seconds(60);
 // not stop, and removes what retention dropped. One thread calls Run() or Tick().
 class ControlLoop {
  public:
-  ControlLoop(Store& store, Cluster& cluster, LeaseTable& leases, const Clock& clock,
-              std::filesystem::path storage_root)
+  ControlLoop(Store& store, Cluster& cluster, LeaseTable& leases, CoordinatorMetrics& metrics,
+              const Clock& clock, std::filesystem::path storage_root)
       : store_(store),
         cluster_(cluster),
         leases_(leases),
+        metrics_(metrics),
         clock_(clock),
         storage_root_(std::move(storage_root)) {}
 
@@ -34,6 +36,7 @@ class ControlLoop {
  private:
   void EndLostWorkers();
   void ScheduleJobs();
+  void CarryOut(const SchedulerSnapshot& snapshot);
   absl::Status ApplyPlan(Transaction& transaction, const SchedulerPlan& plan);
   void EndJobsThatDoNotStop();
   void FreeAbandonedSlots();
@@ -42,6 +45,7 @@ class ControlLoop {
   Store& store_;
   Cluster& cluster_;
   LeaseTable& leases_;
+  CoordinatorMetrics& metrics_;
   const Clock& clock_;
   const std::filesystem::path storage_root_;
   std::map<std::string, absl::Duration> stopping_since_;  // job → monotonic

@@ -2,12 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <map>
 
+#include "coordinator/goodput/ledger.h"
 #include "coordinator/jobs/checkpoint_catalogue.h"
 #include "coordinator/jobs/lifecycle.h"
 #include "coordinator/jobs/text.h"
+#include "coordinator/jobs/timestamps.h"
 #include "core/base/status_macros.h"
 
 namespace wavefield::coordinator {
@@ -88,17 +89,19 @@ class Applier {
   absl::Status ApplyTrainer(const std::string& id, JobRecord& record, TaskRecord& task,
                             const TrainerEvent& event) {
     wavefield::v1::Job& job = *record.mutable_job();
+    if (task.rank() == 0) CountReport(record, event, now_);
     switch (event.event_case()) {
       case TrainerEvent::kTrainingStarted:
+        // All ranks say it.
+        if (!record.training_started()) outcome_.training.emplace_back(id, event);
         OnTrainingStarted(record, event.training_started(), now_);
         return absl::OkStatus();
       case TrainerEvent::kStep: {
         wavefield::v1::StepMetrics step = event.step();
         step.set_attempt(job.attempt());
         *job.mutable_last_step() = step;
-        if (!std::isfinite(step.loss()) || !std::isfinite(step.grad_norm())) {
-          outcome_.non_finite_steps.push_back(id);
-        }
+        *record.mutable_last_step_time() = ToTimestamp(now_);
+        outcome_.training.emplace_back(id, event);
         return transaction_.PutStep(id, step);
       }
       case TrainerEvent::kEvaluation: {
@@ -110,14 +113,17 @@ class Applier {
       case TrainerEvent::kFieldHealth: {
         wavefield::v1::FieldHealth health = event.field_health();
         health.set_attempt(job.attempt());
+        outcome_.training.emplace_back(id, event);
         return transaction_.PutFieldHealth(id, health);
       }
-      case TrainerEvent::kCheckpointSaved: {
-        const auto checkpoint = CheckpointFromReport(record, event.checkpoint_saved(), now_);
-        if (checkpoint.ok()) return CommitCheckpoint(transaction_, record, *checkpoint);
-        AddWarning(record, std::string(checkpoint.status().message()));
+      case TrainerEvent::kCheckpointSaved:
+        return TakeCheckpoint(id, record, event.checkpoint_saved());
+      case TrainerEvent::kCheckpointFailed:
+        outcome_.training.emplace_back(id, event);
+        AddWarning(record,
+                   fmt::format("no checkpoint at step {}: {}", event.checkpoint_failed().step(),
+                               event.checkpoint_failed().message()));
         return absl::OkStatus();
-      }
       case TrainerEvent::kWarning:
         AddWarning(record, event.warning());
         return absl::OkStatus();
@@ -132,6 +138,21 @@ class Applier {
         return absl::OkStatus();
     }
     return absl::OkStatus();
+  }
+
+  absl::Status TakeCheckpoint(const std::string& id, JobRecord& record,
+                              const wavefield::v1::CheckpointSaved& saved) {
+    TrainerEvent& taken = outcome_.training.emplace_back(id, TrainerEvent()).second;
+    const auto checkpoint = CheckpointFromReport(record, saved, now_);
+    if (!checkpoint.ok()) {
+      taken.mutable_checkpoint_failed()->set_step(saved.step());
+      AddWarning(record, std::string(checkpoint.status().message()));
+      return absl::OkStatus();
+    }
+    taken.mutable_checkpoint_saved()->set_step(saved.step());
+    taken.mutable_checkpoint_saved()->set_bytes(checkpoint->bytes());
+    taken.mutable_checkpoint_saved()->set_seconds(saved.seconds());
+    return CommitCheckpoint(transaction_, record, *checkpoint);
   }
 
   Transaction& transaction_;

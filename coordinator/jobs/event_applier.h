@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "coordinator/metrics/job_series.h"
 #include "coordinator/store/store.h"
 #include "wavefield/v1/worker_service.pb.h"
 
@@ -15,8 +16,9 @@ struct EventOutcome {
   int64_t acknowledged_sequence = 0;
   // Of inference tasks: not durable, for whoever waits for them.
   std::vector<wavefield::v1::WorkerEvent> inference;
-  // Steps of training whose loss or gradient norm was not finite, by job.
-  std::vector<std::string> non_finite_steps;
+  // What trainings reported, in order. A checkpoint that was not catalogued is one that failed;
+  // what a checkpoint's manifest says is left out.
+  std::vector<TrainingEvent> training;
 };
 
 // Takes a worker's report into the store: each event once, in order. FAILED_PRECONDITION when

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "coordinator/goodput/ledger.h"
 #include "coordinator/jobs/text.h"
 #include "coordinator/jobs/timestamps.h"
 #include "core/base/check.h"
@@ -55,6 +56,9 @@ void Requeue(JobRecord& record, const std::string& cause, const std::string& mes
 
 void FailAttempt(JobRecord& record, JobReason reason, const std::string& cause, absl::Time now) {
   Job& job = *record.mutable_job();
+  CountAttemptEnd(record, record.cancel_requested()          ? AttemptEnd::kStopped
+                          : reason == JOB_REASON_WORKER_LOST ? AttemptEnd::kLost
+                                                             : AttemptEnd::kFailed);
   if (record.cancel_requested()) {
     End(record, JOB_STATE_CANCELLED, JOB_REASON_CANCELLED_BY_USER,
         "cancelled; its last checkpoint may be missing: " + cause, now);
@@ -70,6 +74,7 @@ void FailAttempt(JobRecord& record, JobReason reason, const std::string& cause, 
     return;
   }
   job.set_restarts(job.restarts() + 1);
+  ++(*record.mutable_restarts_by_reason())[reason];
   Requeue(record, cause,
           fmt::format("restarts ({} of {}) because {}", job.restarts(), allowed, cause));
 }
@@ -86,7 +91,10 @@ void CompleteAttempt(JobRecord& record, absl::Time now) {
   if (!record.finished()) {
     FailAttempt(record, JOB_REASON_RANK_ERROR,
                 "all ranks exited with code 0 before training was done", now);
-  } else if (!record.stopped()) {
+    return;
+  }
+  CountAttemptEnd(record, AttemptEnd::kClean);
+  if (!record.stopped()) {
     End(record, JOB_STATE_SUCCEEDED, JOB_REASON_BUDGET_REACHED, "the budget is used up " + at, now);
   } else if (record.cancel_requested()) {
     End(record, JOB_STATE_CANCELLED, JOB_REASON_CANCELLED_BY_USER, "stopped on request " + at, now);
@@ -127,7 +135,7 @@ std::string TaskId(const std::string& job, int64_t epoch, int rank) {
 }
 
 void StartAttempt(JobRecord& record, const std::vector<Placement>& placements,
-                  const std::vector<std::string>& resume_candidates) {
+                  const std::vector<std::string>& resume_candidates, absl::Time now) {
   WF_CHECK(record.job().state() == JOB_STATE_QUEUED && !HoldsSlots(record));
   Job& job = *record.mutable_job();
   job.set_attempt(job.attempt() + 1);
@@ -151,6 +159,7 @@ void StartAttempt(JobRecord& record, const std::vector<Placement>& placements,
     task.set_incarnation(placements[i].incarnation);
     task.set_slot(placements[i].slot);
   }
+  CountAttemptStart(record, now);
   record.mutable_resume_candidates()->Assign(resume_candidates.begin(), resume_candidates.end());
   record.clear_resumed_from();
   record.set_training_started(false);
@@ -204,6 +213,7 @@ void OnTaskExited(JobRecord& record, const std::string& task_id,
                   const wavefield::v1::TaskExited& exited, absl::Time now) {
   TaskRecord* task = FindTask(record, task_id);
   if (task == nullptr) return;
+  CountHeld(record, now);
   task->set_ended(true);
   task->set_clean(exited.has_code() && exited.code() == 0);
   task->set_ending(exited.has_signal()
@@ -223,6 +233,7 @@ bool OnWorkerGone(JobRecord& record, const std::string& worker,
                   const std::string& spared_incarnation, const std::string& why, absl::Time now) {
   bool any = false;
   std::string cause;
+  CountHeld(record, now);
   for (TaskRecord& task : *record.mutable_tasks()) {
     if (task.worker() != worker || task.ended()) continue;
     if (!spared_incarnation.empty() && task.incarnation() == spared_incarnation) continue;
@@ -244,6 +255,7 @@ bool OnWorkerGone(JobRecord& record, const std::string& worker,
 void OnTaskVanished(JobRecord& record, const std::string& task_id, absl::Time now) {
   TaskRecord* task = FindTask(record, task_id);
   if (task == nullptr) return;
+  CountHeld(record, now);
   task->set_ended(true);
   task->set_ending("no trace");
   if (!IsOfAttempt(record, *task)) {
@@ -274,6 +286,8 @@ void RequestCancel(JobRecord& record, absl::Time now) {
 
 void ForceCancel(JobRecord& record, const std::string& why, absl::Time now) {
   if (record.job().state() != JOB_STATE_STOPPING) return;
+  CountHeld(record, now);
+  CountAttemptEnd(record, AttemptEnd::kStopped);
   End(record, JOB_STATE_CANCELLED, JOB_REASON_CANCELLED_BY_USER, why, now);
 }
 

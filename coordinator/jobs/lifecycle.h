@@ -17,7 +17,8 @@ namespace wavefield::coordinator {
 //
 // An attempt has an epoch; what ends it raises the epoch, which takes its assignments off all
 // workers' lists at once and fences off what its ranks still say. Tasks of older epochs stay in the
-// record until they ended: they hold their slots. Pure functions of their arguments.
+// record until they ended: they hold their slots. The transitions also keep the account of the time
+// that slots were held (coordinator/goodput/ledger.h). Pure functions of their arguments.
 
 // Where one rank goes; ranks in order.
 struct Placement {
@@ -30,7 +31,7 @@ std::string TaskId(const std::string& job, int64_t epoch, int rank);
 
 // REQUIRES: QUEUED, no task that holds a slot, as many placements as ranks.
 void StartAttempt(JobRecord& record, const std::vector<Placement>& placements,
-                  const std::vector<std::string>& resume_candidates);
+                  const std::vector<std::string>& resume_candidates, absl::Time now);
 
 // The task by its id if it belongs to the attempt that is under way and has not ended; else null.
 TaskRecord* FindLiveTask(JobRecord& record, const std::string& task_id);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <google/protobuf/duration.pb.h>
 #include <google/protobuf/timestamp.pb.h>
 
 #include "absl/time/time.h"
@@ -16,6 +17,15 @@ inline google::protobuf::Timestamp ToTimestamp(absl::Time time) {
 
 inline absl::Time FromTimestamp(const google::protobuf::Timestamp& timestamp) {
   return absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
+}
+
+// To the millisecond.
+inline google::protobuf::Duration ToProtoDuration(absl::Duration duration) {
+  google::protobuf::Duration result;
+  const int64_t milliseconds = absl::ToInt64Milliseconds(duration);
+  result.set_seconds(milliseconds / 1000);
+  result.set_nanos(static_cast<int32_t>(milliseconds % 1000) * 1'000'000);
+  return result;
 }
 
 }  // namespace wavefield::coordinator

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "coordinator/jobs/timestamps.h"
+
 namespace wavefield::coordinator {
 
 void LeaseTable::Grant(const std::string& worker, const std::string& incarnation) {
@@ -20,7 +22,7 @@ void LeaseTable::Expect(const std::string& worker, const std::string& incarnatio
 }
 
 absl::Status LeaseTable::Renew(const std::string& worker,
-                               const wavefield::v1::HeartbeatRequest& heartbeat) {
+                               const wavefield::v1::HeartbeatRequest& heartbeat, absl::Time wall) {
   std::lock_guard lock(mutex_);
   const auto lease = leases_.find(worker);
   if (lease == leases_.end() || !lease->second.registered ||
@@ -30,10 +32,15 @@ absl::Status LeaseTable::Renew(const std::string& worker,
         fmt::format("workers/{} is not registered with this incarnation: register again", worker));
   }
   lease->second.heard = clock_.Monotonic();
-  lease->second.heartbeats.count += 1;
-  lease->second.heartbeats.spool_depth = heartbeat.spool_depth();
-  lease->second.heartbeats.draining = heartbeat.draining();
-  lease->second.heartbeats.gpus.assign(heartbeat.gpus().begin(), heartbeat.gpus().end());
+  Heartbeats& heartbeats = lease->second.heartbeats;
+  heartbeats.count += 1;
+  heartbeats.spool_depth = heartbeat.spool_depth();
+  heartbeats.draining = heartbeat.draining();
+  heartbeats.gpus.assign(heartbeat.gpus().begin(), heartbeat.gpus().end());
+  heartbeats.host = heartbeat.host();
+  if (heartbeat.has_worker_time()) {
+    heartbeats.clock_difference = FromTimestamp(heartbeat.worker_time()) - wall;
+  }
   return absl::OkStatus();
 }
 

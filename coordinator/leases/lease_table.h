@@ -27,6 +27,9 @@ class LeaseTable {
     int64_t spool_depth = 0;               // as of the last one
     bool draining = false;                 // as of the last one
     std::vector<wavefield::v1::Gpu> gpus;  // as of the last one
+    wavefield::v1::HostTelemetry host;     // as of the last one
+    // The worker's clock minus this host's at the last one, if the worker told its time.
+    std::optional<absl::Duration> clock_difference;
   };
   struct Expired {
     std::string worker;
@@ -43,8 +46,10 @@ class LeaseTable {
   // A worker known from before a restart of the coordinator: it has kReattachLeases leases of time
   // to register again.
   void Expect(const std::string& worker, const std::string& incarnation);
-  // NOT_FOUND when the worker must register (again).
-  absl::Status Renew(const std::string& worker, const wavefield::v1::HeartbeatRequest& heartbeat);
+  // `wall`: what this host's clock says, for people alone. NOT_FOUND when the worker must register
+  // (again).
+  absl::Status Renew(const std::string& worker, const wavefield::v1::HeartbeatRequest& heartbeat,
+                     absl::Time wall);
   // Registered, and its lease has not run out.
   bool IsLive(const std::string& worker, const std::string& incarnation) const;
   // Live, and not about to end.

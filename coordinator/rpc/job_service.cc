@@ -7,9 +7,11 @@
 
 #include "coordinator/admission/admission.h"
 #include "coordinator/cluster/random_id.h"
+#include "coordinator/goodput/ledger.h"
 #include "coordinator/jobs/lifecycle.h"
 #include "coordinator/jobs/text.h"
 #include "coordinator/rpc/requests.h"
+#include "core/base/logging.h"
 #include "core/base/status_macros.h"
 
 namespace wavefield::coordinator {
@@ -40,6 +42,13 @@ absl::StatusOr<int64_t> NumberOf(const std::string& text) {
     return InvalidField("page_token", "was not given out for this list");
   }
   return number;
+}
+
+// The job as people see it at `now`.
+v1::Job Shown(JobRecord record, absl::Time now) {
+  v1::Job job = record.job();
+  *job.mutable_goodput() = GoodputAt(std::move(record), now);
+  return job;
 }
 
 std::string GeneratedId(const v1::JobSpec& spec) {
@@ -89,6 +98,7 @@ absl::Status JobService::Create(const v1::CreateJobRequest& request, v1::Job& re
     if (!absl::IsNotFound(existing)) return existing;
     WF_RETURN_IF_ERROR(transaction.PutJob(record));
     response = record.job();
+    const LogScope about({.job = id});
     spdlog::info("{} is queued", response.name());
     return KeepAnswer(transaction, "CreateJob", request.request_id(), hash, response,
                       context_.clock.Now());
@@ -100,8 +110,8 @@ grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* call,
   return RunUnary(call, context_.calls, [=, this]() -> absl::Status {
     WF_ASSIGN_OR_RETURN(const std::string id, IdOf("jobs", request->name()));
     return context_.store.Read([&](StoreReader& reader) -> absl::Status {
-      WF_ASSIGN_OR_RETURN(const JobRecord record, reader.GetJob(id));
-      *response = record.job();
+      WF_ASSIGN_OR_RETURN(JobRecord record, reader.GetJob(id));
+      *response = Shown(std::move(record), context_.clock.Now());
       return absl::OkStatus();
     });
   });
@@ -133,7 +143,9 @@ absl::Status JobService::List(const v1::ListJobsRequest& request, v1::ListJobsRe
     response.set_next_page_token(
         MakePageToken(scope, std::to_string(records.back().create_revision())));
   }
-  for (JobRecord& record : records) *response.add_jobs() = std::move(*record.mutable_job());
+  for (JobRecord& record : records) {
+    *response.add_jobs() = Shown(std::move(record), context_.clock.Now());
+  }
   return absl::OkStatus();
 }
 
@@ -178,6 +190,7 @@ absl::Status JobService::Watch(const v1::WatchJobRequest& request,
   const bool from_now = request.from_revision() == 0 && !request.include_history();
   int64_t position = request.include_history() ? 0 : request.from_revision();
   int64_t job_revision = -1;
+  const OpenWatch open(context_.metrics);
   const auto signal = context_.cluster.signals().Get("jobs/" + id);
   while (!stream.cancelled()) {
     const uint64_t seen = signal->version();
@@ -185,7 +198,7 @@ absl::Status JobService::Watch(const v1::WatchJobRequest& request,
     History history;
     WF_RETURN_IF_ERROR(context_.store.Read([&](StoreReader& reader) -> absl::Status {
       WF_ASSIGN_OR_RETURN(JobRecord record, reader.GetJob(id));
-      job = std::move(*record.mutable_job());
+      job = Shown(std::move(record), context_.clock.Now());
       if (from_now && job_revision < 0) position = job.revision();
       WF_ASSIGN_OR_RETURN(history, reader.HistoryAfterRevision(id, position, kWatchPoints));
       return absl::OkStatus();

@@ -16,6 +16,7 @@ struct ServiceContext {
   Store& store;
   Cluster& cluster;
   LeaseTable& leases;
+  CoordinatorMetrics& metrics;
   JobSeries& series;
   const Clock& clock;
   Executor& calls;    // unary calls of clients

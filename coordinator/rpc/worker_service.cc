@@ -19,14 +19,6 @@ namespace {
 constexpr int kMaxEvents = 1000;
 constexpr int64_t kMaxListedWorkers = 1000;
 
-google::protobuf::Duration ToProtoDuration(absl::Duration duration) {
-  google::protobuf::Duration result;
-  const int64_t milliseconds = absl::ToInt64Milliseconds(duration);
-  result.set_seconds(milliseconds / 1000);
-  result.set_nanos(static_cast<int32_t>(milliseconds % 1000) * 1'000'000);
-  return result;
-}
-
 // Tasks of other incarnations are dead; those of this one go on if the worker still has them, or
 // was not yet told of them.
 absl::Status SettleTasks(Transaction& transaction, const std::string& worker,
@@ -125,7 +117,7 @@ grpc::ServerUnaryReactor* WorkerService::Heartbeat(grpc::CallbackServerContext* 
   const auto renew = [&]() -> absl::Status {
     WF_ASSIGN_OR_RETURN(const std::string id, WorkerIdOf(request->name()));
     WF_RETURN_IF_ERROR(CheckGpus(request->gpus()));
-    return context_.leases.Renew(id, *request);
+    return context_.leases.Renew(id, *request, context_.clock.Now());
   };
   reactor->Finish(ToGrpcStatus(renew()));
   return reactor;
@@ -137,6 +129,7 @@ grpc::ServerWriteReactor<v1::AssignmentList>* WorkerService::WatchAssignments(
   return BlockingWriteReactor<v1::AssignmentList>::Run(
       context_.streams, [this, request = *request](Stream& stream) -> absl::Status {
         WF_ASSIGN_OR_RETURN(const std::string id, WorkerIdOf(request.name()));
+        const OpenWatch open(context_.metrics);
         const auto signal = context_.cluster.signals().Get("workers/" + id);
         v1::AssignmentList sent;
         while (!stream.cancelled()) {
@@ -183,7 +176,7 @@ absl::Status WorkerService::Report(const v1::ReportEventsRequest& request,
     return absl::OkStatus();
   }));
   for (const v1::WorkerEvent& event : outcome.inference) context_.cluster.InferenceEvent(id, event);
-  context_.series.CountNonFiniteSteps(outcome.non_finite_steps);
+  context_.series.EventsCommitted(outcome.training);
   response.set_acknowledged_sequence(outcome.acknowledged_sequence);
   return absl::OkStatus();
 }

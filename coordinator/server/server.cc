@@ -9,14 +9,15 @@
 #include <spdlog/spdlog.h>
 
 #include <atomic>
+#include <mutex>
 #include <sstream>
 #include <thread>
 
-#include "absl/strings/ascii.h"
-#include "coordinator/cluster/slot_groups.h"
 #include "coordinator/control/control_loop.h"
-#include "coordinator/metrics/gpu_series.h"
+#include "coordinator/jobs/job_states.h"
+#include "coordinator/metrics/cluster_series.h"
 #include "coordinator/metrics/http_server.h"
+#include "coordinator/metrics/worker_series.h"
 #include "coordinator/rpc/checkpoint_service.h"
 #include "coordinator/rpc/dataset_service.h"
 #include "coordinator/rpc/inference_service.h"
@@ -47,8 +48,9 @@ struct Server::Parts {
       : options(options),
         lock(std::move(lock)),
         metrics(registry),
-        series(metrics, Clock::Real(), options.series_retention),
-        gpus(metrics),
+        table(options.metrics_max_series),
+        series(table, metrics, Clock::Real(), options.metrics_retention),
+        worker_series(table, Clock::Real(), options.metrics_retention),
         leases(options.lease, Clock::Real()),
         cluster(leases) {}
 
@@ -56,8 +58,11 @@ struct Server::Parts {
   const FileLock lock;
   prometheus::Registry registry;
   CoordinatorMetrics metrics;
+  SeriesTable table;
   JobSeries series;
-  GpuSeries gpus;
+  WorkerSeries worker_series;
+  std::unique_ptr<ClusterSeries> cluster_series;
+  std::mutex scrape;
   LeaseTable leases;
   Cluster cluster;
   std::unique_ptr<SqliteStore> store;
@@ -80,8 +85,8 @@ struct Server::Parts {
   std::thread control_thread;
 
   absl::Status Open(const std::filesystem::path& storage_root);
+  absl::Status ShowWhatWasBefore(const std::vector<JobRecord>& live);
   absl::Status Listen();
-  void UpdateCounts();
   absl::Status Health();
   std::string MetricsPage();
 };
@@ -105,6 +110,7 @@ absl::Status Server::Parts::Open(const std::filesystem::path& storage_root) {
   }));
   cluster.JobsCommitted(live);
   series.JobsCommitted(live);
+  WF_RETURN_IF_ERROR(ShowWhatWasBefore(live));
   for (const WorkerRecord& record : known) cluster.PutWorker(record.worker());
   // Whoever holds work has some time to come back and say what still runs.
   for (const JobRecord& record : live) {
@@ -115,15 +121,33 @@ absl::Status Server::Parts::Open(const std::filesystem::path& storage_root) {
   WF_RETURN_IF_ERROR(CreateDirectories(storage_root / "datasets"));
   RemoveStagedUploads(storage_root);
   WF_ASSIGN_OR_RETURN(const std::string probe, ReadOrMakeProbe(storage_root));
-  context.reset(new ServiceContext{*store, cluster, leases, series, Clock::Real(), calls, reports,
-                                   streams, storage_root, probe, options.heartbeat});
+  cluster_series = std::make_unique<ClusterSeries>(
+      table, std::map<std::string, std::filesystem::path>{{"storage", storage_root},
+                                                          {"state", options.data_dir}});
+  context.reset(new ServiceContext{*store, cluster, leases, metrics, series, Clock::Real(), calls,
+                                   reports, streams, storage_root, probe, options.heartbeat});
   jobs = std::make_unique<JobService>(*context);
   checkpoints = std::make_unique<CheckpointService>(*context);
   datasets = std::make_unique<DatasetService>(*context);
   workers = std::make_unique<WorkerService>(*context);
   inference = std::make_unique<InferenceService>(*context);
-  control = std::make_unique<ControlLoop>(*store, cluster, leases, Clock::Real(), storage_root);
+  control =
+      std::make_unique<ControlLoop>(*store, cluster, leases, metrics, Clock::Real(), storage_root);
   return absl::OkStatus();
+}
+
+// What the records of live jobs do not say.
+absl::Status Server::Parts::ShowWhatWasBefore(const std::vector<JobRecord>& live) {
+  return store->Read([&](StoreReader& reader) -> absl::Status {
+    for (const JobRecord& record : live) {
+      const std::string id = JobId(record);
+      WF_ASSIGN_OR_RETURN(const auto checkpoints, reader.ListCheckpoints(id, INT64_MAX, 1));
+      for (const auto& [revision, newest] : checkpoints) series.ShowCheckpoint(id, newest);
+      WF_ASSIGN_OR_RETURN(const auto health, reader.ListFieldHealth(id, INT64_MAX, 1));
+      for (const auto& [revision, newest] : health) series.ShowFieldHealth(id, newest);
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::Status Server::Parts::Listen() {
@@ -181,51 +205,21 @@ absl::Status Server::Parts::Health() {
       [](StoreReader& reader) { return reader.AcknowledgedSequence("", "").status(); });
 }
 
-void Server::Parts::UpdateCounts() {
-  std::map<v1::JobState, int64_t> by_state;
+std::string Server::Parts::MetricsPage() {
+  std::lock_guard lock(scrape);
+  std::vector<JobCount> counts;
   const absl::Status counted = store->Read([&](StoreReader& reader) -> absl::Status {
-    WF_ASSIGN_OR_RETURN(const auto counts, reader.CountJobs());
-    by_state.insert(counts.begin(), counts.end());
+    WF_ASSIGN_OR_RETURN(counts, reader.CountJobs());
     return absl::OkStatus();
   });
-  if (counted.ok()) {
-    for (int state = v1::JOB_STATE_QUEUED; state <= v1::JobState_MAX; ++state) {
-      const std::string name = v1::JobState_Name(state).substr(std::string("JOB_STATE_").size());
-      metrics.jobs.Add({{"state", absl::AsciiStrToLower(name)}})
-          .Set(static_cast<double>(by_state[static_cast<v1::JobState>(state)]));
-    }
-  }
-  std::vector<v1::Worker> workers = cluster.Workers();
-  const size_t known = workers.size();
-  std::erase_if(workers,
-                [](const auto& worker) { return worker.state() != v1::WORKER_STATE_READY; });
-  metrics.workers.Add({{"state", "ready"}}).Set(static_cast<double>(workers.size()));
-  metrics.workers.Add({{"state", "lost"}}).Set(static_cast<double>(known - workers.size()));
-  // Device → used, free. A GPU that something is in the way of is neither.
-  std::map<std::string, std::pair<int, int>> slots = {{"cpu", {}}, {kCuda, {}}};
-  for (const v1::Worker& worker : workers) {
-    slots[worker.device()].first += worker.used_slots();
-    slots[worker.device()].second += worker.slots() - worker.used_slots();
-    for (const v1::Gpu& gpu : worker.gpus()) {
-      if (!gpu.holder().empty()) {
-        ++slots[kCuda].first;
-      } else if (gpu.unavailable().empty()) {
-        ++slots[kCuda].second;
-      }
-    }
-  }
-  for (const auto& [device, counts] : slots) {
-    metrics.worker_slots.Add({{"device", device}, {"state", "used"}}).Set(counts.first);
-    metrics.worker_slots.Add({{"device", device}, {"state", "free"}}).Set(counts.second);
-  }
-  gpus.Show(workers);
-}
-
-std::string Server::Parts::MetricsPage() {
-  UpdateCounts();
+  if (counted.ok()) cluster_series->ShowJobs(counts);
+  const std::vector<v1::Worker> known = cluster.Workers();
+  worker_series.Show(known);
+  cluster_series->ShowWorkers(known);
+  cluster_series->ShowItself();
   std::ostringstream page;
   prometheus::TextSerializer().Serialize(page, registry.Collect());
-  return page.str();
+  return table.Text() + page.str();
 }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {

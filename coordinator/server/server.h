@@ -20,8 +20,10 @@ struct ServerOptions {
   bool insecure = false;
   absl::Duration lease = absl::Seconds(10);
   absl::Duration heartbeat = absl::Seconds(2);
-  // Series of an ended job are exported for so long.
-  absl::Duration series_retention = absl::Minutes(10);
+  // Series of an ended job or a lost worker are shown for so long.
+  absl::Duration metrics_retention = absl::Hours(1);
+  // Of jobs, workers, GPUs and layers; further ones are not shown.
+  int64_t metrics_max_series = 100'000;
 };
 
 // A coordinator that serves, until it is destroyed: then it stops in an orderly way.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <netdb.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -115,6 +117,14 @@ void RemoveStagedUploads(const std::filesystem::path& storage_root) {
     std::error_code ignored;
     std::filesystem::remove_all(entry.path(), ignored);
   }
+}
+
+void RaiseFileLimit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &files) != 0)
+    spdlog::warn("the limit of open files stays as it is");
 }
 
 }  // namespace wavefield::coordinator

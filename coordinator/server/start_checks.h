@@ -25,4 +25,8 @@ absl::StatusOr<std::string> ReadOrMakeProbe(const std::filesystem::path& storage
 // What uploads of an earlier process left.
 void RemoveStagedUploads(const std::filesystem::path& storage_root);
 
+// Lets the process open as many files as it may at most: each worker and watch holds a connection,
+// and programs often start with a limit of 1024.
+void RaiseFileLimit();
+
 }  // namespace wavefield::coordinator

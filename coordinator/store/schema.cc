@@ -52,6 +52,10 @@ CREATE TABLE field_health (
   job TEXT NOT NULL, step INTEGER NOT NULL, attempt INTEGER NOT NULL, revision INTEGER NOT NULL,
   record BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (job, step, attempt));
 CREATE INDEX field_health_by_revision ON field_health (job, revision);
+)",
+                                                                 R"(
+ALTER TABLE jobs ADD COLUMN reason INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX jobs_by_reason ON jobs (state, reason);
 )"};
 
 }  // namespace

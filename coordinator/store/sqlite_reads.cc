@@ -79,15 +79,16 @@ absl::StatusOr<std::vector<JobRecord>> SqliteTransaction::LiveJobs() {
   return DecodeRows<JobRecord>("jobs", statement);
 }
 
-absl::StatusOr<std::vector<std::pair<wavefield::v1::JobState, int64_t>>>
-SqliteTransaction::CountJobs() {
-  WF_ASSIGN_OR_RETURN(auto statement,
-                      connection_.Prepare("SELECT state, count(*) FROM jobs GROUP BY state"));
-  std::vector<std::pair<wavefield::v1::JobState, int64_t>> counts;
+absl::StatusOr<std::vector<JobCount>> SqliteTransaction::CountJobs() {
+  WF_ASSIGN_OR_RETURN(
+      auto statement,
+      connection_.Prepare("SELECT state, reason, count(*) FROM jobs GROUP BY state, reason"));
+  std::vector<JobCount> counts;
   while (true) {
     WF_ASSIGN_OR_RETURN(const bool row, statement.Step());
     if (!row) return counts;
-    counts.emplace_back(static_cast<wavefield::v1::JobState>(statement.Int(0)), statement.Int(1));
+    counts.push_back({static_cast<wavefield::v1::JobState>(statement.Int(0)),
+                      static_cast<wavefield::v1::JobReason>(statement.Int(1)), statement.Int(2)});
   }
 }
 

@@ -21,7 +21,7 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<JobRecord> GetJob(const std::string& id) override;
   absl::StatusOr<std::vector<JobRecord>> ListJobs(const JobQuery& query) override;
   absl::StatusOr<std::vector<JobRecord>> LiveJobs() override;
-  absl::StatusOr<std::vector<std::pair<wavefield::v1::JobState, int64_t>>> CountJobs() override;
+  absl::StatusOr<std::vector<JobCount>> CountJobs() override;
   absl::StatusOr<History> HistoryAfterRevision(const std::string& job, int64_t revision,
                                                int limit) override;
   absl::StatusOr<std::vector<wavefield::v1::StepMetrics>> ListSteps(const std::string& job,

@@ -21,10 +21,11 @@ absl::Status SqliteTransaction::PutJob(JobRecord& record) {
   const std::string bytes = record.SerializeAsString();
   WF_ASSIGN_OR_RETURN(
       auto statement,
-      connection_.Prepare("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)"));
+      connection_.Prepare("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
   statement.Bind(JobId(record)).Bind(job.state()).Bind(IsLive(record) ? 1 : 0);
   statement.Bind(record.create_revision()).Bind(job.revision());
-  WF_RETURN_IF_ERROR(statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run());
+  statement.BindBlob(bytes).Bind(Crc32c(bytes)).Bind(job.reason());
+  WF_RETURN_IF_ERROR(statement.Run());
   written_jobs_.push_back(record);
   return absl::OkStatus();
 }

@@ -47,6 +47,14 @@ struct History {
   bool more = false;     // the limit cut it off
 };
 
+// Jobs in one state for one reason. The reason is UNSPECIFIED of those that were last written by
+// a program that did not keep it in a column.
+struct JobCount {
+  wavefield::v1::JobState state = wavefield::v1::JOB_STATE_UNSPECIFIED;
+  wavefield::v1::JobReason reason = wavefield::v1::JOB_REASON_UNSPECIFIED;
+  int64_t count = 0;
+};
+
 // One consistent state. Job ids, dataset ids and worker ids are bare ("a", not "jobs/a");
 // checkpoints go by their full names. NOT_FOUND names what is not there; DATA_LOSS a row whose
 // checksum is wrong.
@@ -58,7 +66,7 @@ class StoreReader {
   virtual absl::StatusOr<std::vector<JobRecord>> ListJobs(const JobQuery& query) = 0;
   // Those that have not ended or still have a task that holds a slot, oldest first.
   virtual absl::StatusOr<std::vector<JobRecord>> LiveJobs() = 0;
-  virtual absl::StatusOr<std::vector<std::pair<wavefield::v1::JobState, int64_t>>> CountJobs() = 0;
+  virtual absl::StatusOr<std::vector<JobCount>> CountJobs() = 0;
 
   // What came after `revision`, in the order in which it came, at most `limit` points.
   virtual absl::StatusOr<History> HistoryAfterRevision(const std::string& job, int64_t revision,

@@ -2,12 +2,14 @@
 #include <string>
 #include <vector>
 
+#include "core/backend/cuda/limits.h"
 #include "core/backend/cuda/workspace.h"
 #include "core/backend/matmul_rate.h"
 #include "core/backend/planning/cuda_planning_backend.h"
 #include "core/backend/planning/planning_backend.h"
 #include "core/model/accounting.h"
 #include "core/model/model.h"
+#include "core/model/optimizer_scratch.h"
 
 namespace wavefield {
 namespace {
@@ -36,6 +38,7 @@ struct PassShape {
 struct PassNeeds {
   double arena;
   double workspace;  // of the device's operations
+  size_t shared;     // of a block
 };
 
 // A training pass on a backend that only plans.
@@ -69,10 +72,11 @@ class Planner {
     if (cuda_) {
       CudaPlanningBackend backend;
       const double arena = PlanArena(backend, config_, options_, shape);
-      return {arena, static_cast<double>(backend.workspace_bytes())};
+      return {arena, static_cast<double>(backend.workspace_bytes()),
+              std::max(backend.shared_bytes(), cuda::kEverySharedBytes)};
     }
     PlanningBackend backend;
-    return {PlanArena(backend, config_, options_, shape), 0};
+    return {PlanArena(backend, config_, options_, shape), 0, 0};
   }
 
  private:
@@ -87,7 +91,8 @@ class Planner {
     // Scratch memory that is bounded by cutting the work may be less for more of it.
     return {first.arena + steps * (second.arena - first.arena),
             std::max({first.workspace, second.workspace,
-                      first.workspace + steps * (second.workspace - first.workspace)})};
+                      first.workspace + steps * (second.workspace - first.workspace)}),
+            second.shared};
   }
 
   const ModelConfig& config_;
@@ -119,13 +124,15 @@ MemoryEstimate EstimateMemory(const ModelConfig& config, const TrainingConfig& t
   MemoryEstimate estimate;
   estimate.parameters = ParameterCount(config) * kFloat;
   estimate.gradients = estimate.parameters;
-  estimate.optimizer = (training.ema_decay > 0 ? 3 : 2) * estimate.parameters;
+  estimate.optimizer = (training.ema_decay > 0 ? 3 : 2) * estimate.parameters +
+                       OptimizerScratchOf(ParameterLayout(config), training).floats() * kFloat;
   const int64_t piece =
       options.sequence_chunk > 0 ? std::min(options.sequence_chunk, tokens) : tokens;
   const PassNeeds needs =
       Planner(config, options, cuda)
           .Plan({.batch = batch, .piece = piece, .pieces = (tokens + piece - 1) / piece});
   estimate.activations = static_cast<int64_t>(std::min(needs.arena, kMost));
+  estimate.shared = static_cast<int64_t>(needs.shared);
   const int64_t before_training = MatMulRateMatrices(options, cuda) - estimate.total();
   if (cuda) {
     estimate.reserved = static_cast<int64_t>(std::min(needs.workspace, kMost)) + kScratchMargin;

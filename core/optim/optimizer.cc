@@ -1,7 +1,6 @@
 #include "core/optim/optimizer.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <string>
 
@@ -14,23 +13,6 @@ Tensor ZeroState(Backend& backend, int64_t elements) {
   const Tensor state = AllocateFloats(backend, elements);
   backend.Fill(state, 0);
   return state;
-}
-
-// i of "layers.{i}.…", else −1.
-int64_t LayerOf(const std::string& name) {
-  const std::string prefix = "layers.";
-  int64_t layer = -1;
-  if (name.starts_with(prefix)) {
-    std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
-  }
-  return layer;
-}
-
-// How many matrices of equal size lie stacked in a parameter.
-int64_t StackedMatrices(const std::string& name) {
-  if (name.ends_with(".qkvg.weight")) return 4;
-  if (name.ends_with(".qkv.weight")) return 3;
-  return 1;
 }
 
 double Multiplier(ParameterGroup group, const TrainingConfig& config) {
@@ -58,7 +40,7 @@ std::vector<Optimizer::Range> Optimizer::Ranges(const ParameterLayout& layout,
                 .decays = info.decays,
                 .multiplier = Multiplier(info.group, config),
                 .muon_width = 0};
-    if (config.optimizer == "muon" && info.group == ParameterGroup::kMatrix) {
+    if (FollowsMuon(info, config)) {
       range.muon_width = info.shape[1];
       const int64_t size = info.shape.elements() / StackedMatrices(info.name);
       for (; range.begin < info.offset + info.shape.elements(); range.begin += size) {
@@ -82,21 +64,13 @@ Optimizer::Optimizer(Backend& backend, const ParameterLayout& layout, const Trai
     : backend_(backend),
       config_(config),
       ranges_(Ranges(layout, config)),
+      scratch_(OptimizerScratchOf(layout, config)),
       m_(ZeroState(backend, layout.elements())),
       v_(ZeroState(backend, layout.elements())) {
   if (config.ema_decay > 0) average_ = ZeroState(backend, layout.elements());
-  int64_t elements = 0, side = 0;
-  for (const Range& range : ranges_) {
-    if (range.muon_width == 0) continue;
-    elements = std::max(elements, range.end - range.begin);
-    side = std::max(side, std::min(range.muon_width, (range.end - range.begin) / range.muon_width));
+  if (scratch_.muon_elements > 0) {
+    muon_ = std::make_unique<Muon>(backend, scratch_.muon_elements, scratch_.muon_side);
   }
-  for (size_t first = 0, i = 0; i < ranges_.size(); ++i) {
-    if (ranges_[i].layer != ranges_[first].layer) first = i;
-    if (ranges_[i].layer < 0) continue;
-    largest_layer_ = std::max(largest_layer_, ranges_[i].end - ranges_[first].begin);
-  }
-  if (elements > 0) muon_ = std::make_unique<Muon>(backend, elements, side);
 }
 
 Optimizer::~Optimizer() {
@@ -136,7 +110,7 @@ double Optimizer::Step(int64_t step, Tensor gradients, Tensor parameters,
 LayerUpdate Optimizer::Measure(Tensor gradients, Tensor parameters,
                                absl::FunctionRef<void()> apply) {
   const int64_t elements = parameters.elements();
-  if (before_.empty()) before_ = AllocateFloats(backend_, largest_layer_);
+  if (before_.empty()) before_ = AllocateFloats(backend_, scratch_.layer);
   const Tensor before = before_.Rows(0, elements);
   backend_.Copy(parameters, before);
   const double size = std::sqrt(backend_.SumOfSquares(before));

@@ -7,6 +7,7 @@
 #include "absl/functional/function_ref.h"
 #include "core/backend/backend.h"
 #include "core/model/config/training_config.h"
+#include "core/model/optimizer_scratch.h"
 #include "core/model/parameters.h"
 #include "core/optim/muon.h"
 
@@ -67,11 +68,11 @@ class Optimizer {
   Backend& backend_;
   const TrainingConfig config_;
   const std::vector<Range> ranges_;
+  const OptimizerScratch scratch_;
   Tensor m_;
   Tensor v_;
   Tensor average_;
   Tensor before_;  // room for a layer's parameters, from when updates are first asked for
-  int64_t largest_layer_ = 0;  // elements
   std::unique_ptr<Muon> muon_;
 };
 

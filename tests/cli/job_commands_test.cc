@@ -341,8 +341,8 @@ TEST_F(JobCommandsTest, MetricsComeAsTableCsvAndJson) {
   EXPECT_THAT(Run({"metrics", "first", "--stride", "10"}).out, HasSubstr("5.5000"));
   const std::string csv = Run({"metrics", "first", "--stride", "10", "--csv"}).out;
   EXPECT_THAT(csv, testing::StartsWith("step,attempt,time,loss,"));
-  EXPECT_THAT(csv, HasSubstr("\n10,0,-,5.5,"));
-  EXPECT_THAT(csv, HasSubstr("\n20,0,-,NaN,NaN,"));
+  EXPECT_THAT(csv, HasSubstr("\n10,0,,5.5,"));
+  EXPECT_THAT(csv, HasSubstr("\n20,0,,NaN,NaN,"));
   const json as_json = json::parse(Run({"metrics", "first", "--stride", "10", "--json"}).out);
   EXPECT_EQ(as_json["steps"].size(), 2u);
   EXPECT_EQ(as_json["steps"][1]["loss"], "NaN");

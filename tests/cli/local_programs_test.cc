@@ -99,15 +99,18 @@ class UpTest : public LocalProgramsTest {
 TEST_F(UpTest, StartsBothSaysReadyAndStopsTheWorkerFirst) {
   Daemon("wavefield-coordinator", "127.0.0.1:4242");
   Daemon("wavefield-worker", "host");
-  Subprocess up = Start({"--slots", "3", "--port", "0", "--http-port", "7"});
+  Subprocess up =
+      Start({"--slots", "3", "--port", "0", "--http-port", "7", "--log-format", "json"});
   ASSERT_TRUE(WaitFor([&] { return Out() == "ready 127.0.0.1:4242\n"; })) << Out() << Err();
   const std::string data = data_.string();
   EXPECT_THAT(Events(), HasSubstr("wavefield-coordinator --data-dir " + data +
                                   "/coordinator --storage-root " + data +
-                                  "/storage --listen 127.0.0.1:0 --http-listen 127.0.0.1:7"));
+                                  "/storage --listen 127.0.0.1:0 --http-listen 127.0.0.1:7 "
+                                  "--log-format json --log-level info"));
   EXPECT_THAT(Events(), HasSubstr("wavefield-worker --coordinator 127.0.0.1:4242 --data-dir " +
                                   data + "/worker --storage-root " + data +
-                                  "/storage --slots 3 --threads-per-slot 1"));
+                                  "/storage --slots 3 --threads-per-slot 1 --gpus all "
+                                  "--log-format json --log-level info"));
   EXPECT_THAT(Events(), HasSubstr("[]\n")) << "the daemons get the user's WAVEFIELD_ADDRESS";
   up.Signal(SIGINT);
   const auto exit = up.Wait(absl::Seconds(10));

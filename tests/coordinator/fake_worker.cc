@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "absl/time/clock.h"
+#include "coordinator/jobs/timestamps.h"
 #include "core/base/checksum.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
@@ -27,6 +29,12 @@ absl::Status CallStub(v1::WorkerService::Stub& stub,
 void FakeWorker::SetGpus(std::vector<v1::Gpu> gpus) {
   std::lock_guard lock(mutex_);
   gpus_ = std::move(gpus);
+}
+
+void FakeWorker::SetHost(v1::HostTelemetry host, absl::Duration clock_difference) {
+  std::lock_guard lock(mutex_);
+  host_ = std::move(host);
+  clock_difference_ = clock_difference;
 }
 
 absl::Status FakeWorker::Connect(std::shared_ptr<grpc::Channel> channel,
@@ -98,6 +106,8 @@ absl::Status FakeWorker::Heartbeat(int64_t spool_depth) {
   {
     std::lock_guard lock(mutex_);
     request.mutable_gpus()->Assign(gpus_.begin(), gpus_.end());
+    *request.mutable_host() = host_;
+    *request.mutable_worker_time() = ToTimestamp(absl::Now() + clock_difference_);
   }
   v1::HeartbeatResponse response;
   return CallStub(*stub_, &v1::WorkerService::Stub::Heartbeat, request, response);

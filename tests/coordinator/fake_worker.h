@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "wavefield/v1/worker_service.grpc.pb.h"
 
 namespace wavefield::coordinator {
@@ -27,6 +28,8 @@ class FakeWorker {
 
   // What it says of its GPUs. Set before Connect(), and changed by SetGpus() afterwards.
   void SetGpus(std::vector<v1::Gpu> gpus);
+  // What its heartbeats say of its host, and by how much its clock is ahead.
+  void SetHost(v1::HostTelemetry host, absl::Duration clock_difference);
 
   // Registers over `channel` as running `running`, and watches assignments from then on.
   absl::Status Connect(std::shared_ptr<grpc::Channel> channel,
@@ -71,6 +74,8 @@ class FakeWorker {
   v1::AssignmentList list_;
   bool hung_ = false;
   std::vector<v1::Gpu> gpus_;
+  v1::HostTelemetry host_;
+  absl::Duration clock_difference_;
 };
 
 // A GPU that fits, with 8 GiB, in this slot.

@@ -47,7 +47,7 @@ TEST(Lifecycle, DeadRankEndsTheAttemptAndRestartWaitsForTheOthers) {
   OnTaskExited(record, "x/1/0", ExitSignal(9), kNow);
   EXPECT_FALSE(HoldsSlots(record));
   EXPECT_EQ(record.job().restarts(), 1) << "an end of an old epoch is no new failure";
-  StartAttempt(record, {{"a", "a1", 0}, {"a", "a1", 1}}, {"checkpoints/x/10-1"});
+  StartAttempt(record, {{"a", "a1", 0}, {"a", "a1", 1}}, {"checkpoints/x/10-1"}, kNow);
   EXPECT_EQ(record.tasks(0).task_id(), "x/2/0");
   EXPECT_EQ(record.job().attempt(), 2);
 }
@@ -56,7 +56,7 @@ TEST(Lifecycle, FailsWithItsRootCauseWhenRestartsAreUsedUp) {
   JobRecord record = StartedJob("x", 1, 1);
   OnTaskExited(record, "x/1/0", ExitCode(1), kNow);
   ASSERT_EQ(record.job().state(), v1::JOB_STATE_QUEUED);
-  StartAttempt(record, {{"a", "a1", 0}}, {});
+  StartAttempt(record, {{"a", "a1", 0}}, {}, kNow);
   record.mutable_tasks(0)->set_fatal("the loss is not finite");
   v1::TaskExited exited = ExitCode(3);
   exited.add_last_lines("the last thing it said");
@@ -129,7 +129,7 @@ TEST(Lifecycle, ForcedCancelFencesTheEpochOff) {
 
 TEST(Lifecycle, ALostWorkerEndsItsTasksAndTheAttempt) {
   JobRecord record = QueuedJob("x");
-  StartAttempt(record, {{"a", "a1", 0}, {"b", "b1", 0}}, {});
+  StartAttempt(record, {{"a", "a1", 0}, {"b", "b1", 0}}, {}, kNow);
   EXPECT_FALSE(OnWorkerGone(record, "c", "", "gone", kNow));
   EXPECT_FALSE(OnWorkerGone(record, "a", "a1", "gone", kNow)) << "this incarnation is spared";
   EXPECT_TRUE(OnWorkerGone(record, "a", "a2", "was started anew", kNow));

@@ -40,7 +40,7 @@ inline JobRecord StartedJob(const std::string& id, int world_size = 2, int max_r
   JobRecord record = QueuedJob(id, world_size, max_restarts);
   std::vector<Placement> placements;
   for (int slot = 0; slot < world_size; ++slot) placements.push_back({"a", "a1", slot});
-  StartAttempt(record, placements, {});
+  StartAttempt(record, placements, {}, absl::FromUnixSeconds(1'700'000'000));
   return record;
 }
 

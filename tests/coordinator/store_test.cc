@@ -234,6 +234,8 @@ TEST_F(StoreTest, AStoreOfTheFirstVersionGetsWhatCameLater) {
     auto connection = SqliteConnection::Open(path());
     ASSERT_TRUE(connection.ok());
     ASSERT_TRUE((*connection)->Execute("DROP TABLE field_health").ok());
+    ASSERT_TRUE((*connection)->Execute("DROP INDEX jobs_by_reason").ok());
+    ASSERT_TRUE((*connection)->Execute("ALTER TABLE jobs DROP COLUMN reason").ok());
     ASSERT_TRUE((*connection)->Execute("PRAGMA user_version = 1").ok());
   }
   Reopen();
@@ -243,6 +245,16 @@ TEST_F(StoreTest, AStoreOfTheFirstVersionGetsWhatCameLater) {
                     return transaction.PutFieldHealth("a", v1::FieldHealth());
                   })
                   .ok());
+  EXPECT_TRUE(PutJob("b").ok());
+  std::vector<JobCount> counts;
+  ASSERT_TRUE(store_
+                  ->Read([&](StoreReader& reader) {
+                    counts = reader.CountJobs().value();
+                    return absl::OkStatus();
+                  })
+                  .ok());
+  ASSERT_EQ(counts.size(), 1u);
+  EXPECT_EQ(counts[0].count, 2);
 }
 
 TEST_F(StoreTest, StepsOfTwoAttemptsStandSideBySide) {

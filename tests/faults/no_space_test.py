@@ -31,6 +31,7 @@ class NoSpace(ClusterTest):
                     checkpoint__every_steps=5, checkpoint__keep_last=3)
         warned = wait_for("a warning", lambda: self.job("full").get("warnings"), 120)
         self.assertTrue(any("space" in warning for warning in warned), warned)
+        self.assertRegex(warned[0], r"^no checkpoint at step \d+: ")
         last_good = self.cli_json("checkpoints", "list", "full")["checkpoints"][0]
         self.assertTrue((self.directory / "storage" / last_good["directory"] / "manifest.json").is_file())
 

@@ -38,6 +38,12 @@ class Path(ClusterTest):
             self.assertGreater(step["matmul_rate_ratio"], 0)
             phases = step["phase_seconds"]
             self.assertGreater(phases["forward"], 0)
+            self.assertTrue(0 <= step["accuracy"] <= 1, step)
+            self.assertGreaterEqual(step["rank_skew_seconds"], 0)
+            self.assertIn(step["slowest_rank"], (0, 1))
+        # Two processes never take equally long.
+        self.assertGreater(max(step["rank_skew_seconds"] for step in steps), 0)
+        self.assertGreater(steps[-1]["accuracy"], 0)
         # Phases are means over ranks that do not start a step at the same instant: they add up over the run.
         self.assertAlmostEqual(sum(sum(s["phase_seconds"].values()) for s in steps) /
                                sum(s["step_seconds"] for s in steps), 1, delta=0.4)

@@ -80,10 +80,15 @@ class Recipes(ClusterTest):
         for name in ("one", "two", "pieces", "none"):
             self.end_well(name)
         one = self.losses("one")
+
+        def furthest(name):
+            return max(abs(a - b) for a, b in zip(one, self.losses(name), strict=True))
+
+        # Rounding alone tells the three apart, about 1e-9. Without dropout, or with other positions dropped, the
+        # losses part as the weights do: by about 1e-2 after five steps, however little at the first.
+        dropped = furthest("none")
         for name in ("two", "pieces"):
-            for a, b in zip(one, self.losses(name), strict=True):
-                self.assertAlmostEqual(a, b, delta=1e-4)
-        self.assertNotAlmostEqual(one[0], self.losses("none")[0], delta=1e-4)
+            self.assertLess(1000 * furthest(name), dropped, name)
 
     def test_a_recipe_that_cannot_be_is_refused_by_field(self):
         refused = self.run_cli("submit", "--name", "bad", "--preset", "wave-field-test", "--set", "dataset=words",

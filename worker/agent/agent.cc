@@ -30,6 +30,7 @@ void DropSpools(const std::filesystem::path& spools) {
            events = (*spool)->Read(after, 1000, 1 << 20)) {
         for (const v1::WorkerEvent& event : events) {
           if (!event.has_trainer() || !event.trainer().has_checkpoint_saved()) continue;
+          const LogScope about(TaskLogFields(event.task_id()));
           spdlog::warn(
               "spool: an earlier run of this worker did not report the checkpoint {} of {}",
               event.trainer().checkpoint_saved().directory(), event.task_id());
@@ -64,6 +65,7 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(AgentOptions options, FileLo
   std::filesystem::remove_all(data_dir / "tasks", ignored);
 
   options.session.identity.set_incarnation(NewIncarnation());
+  options.session.state_directory = data_dir;
   WF_ASSIGN_OR_RETURN(
       std::unique_ptr<Spool> spool,
       Spool::Open({.directory = data_dir / "spool" / options.session.identity.incarnation()}));

@@ -23,6 +23,10 @@ constexpr unsigned kGpuTemperature = 0;
 constexpr int kUncorrectedErrors = 1;
 constexpr int kSinceDriverLoad = 0;
 constexpr unsigned long long kXidEvents = 8;
+// Reasons why clocks are lower than they could be, as far as they mean that something is wrong: the
+// hardware's slowdown (0x8) for heat (0x40) or by the power supply's brake (0x80), and the driver's
+// for heat (0x20). Its power cap (0x4) is not among them: big GPUs at full load always have it.
+constexpr unsigned long long kThrottled = 0x8 | 0x20 | 0x40 | 0x80;
 
 struct MemoryInfo {
   unsigned version;
@@ -59,6 +63,7 @@ struct Nvml::Library {
   Result (*Temperature)(Device, unsigned, unsigned*);
   Result (*Power)(Device, unsigned*);
   Result (*EccErrors)(Device, int, int, unsigned long long*);
+  Result (*ThrottleReasons)(Device, unsigned long long*);  // null: the driver does not have it
   Result (*EventSetCreate)(EventSet*);
   Result (*EventSetFree)(EventSet);
   Result (*RegisterEvents)(Device, unsigned long long, EventSet);
@@ -70,6 +75,7 @@ struct Nvml::Library {
       function = reinterpret_cast<std::decay_t<decltype(function)>>(::dlsym(handle, name));
       return function != nullptr;
     };
+    find("nvmlDeviceGetCurrentClocksThrottleReasons", ThrottleReasons);
     return find("nvmlInit_v2", Init) && find("nvmlShutdown", Shutdown) &&
            find("nvmlErrorString", ErrorString) &&
            find("nvmlSystemGetDriverVersion", DriverVersion) &&
@@ -202,6 +208,11 @@ v1::GpuTelemetry Nvml::Read(size_t gpu) {
   unsigned long long errors = 0;
   if (library_->EccErrors(device, kUncorrectedErrors, kSinceDriverLoad, &errors) == kSuccess) {
     telemetry.set_uncorrected_ecc_errors(static_cast<int64_t>(errors));
+  }
+  unsigned long long reasons = 0;
+  if (library_->ThrottleReasons != nullptr &&
+      library_->ThrottleReasons(device, &reasons) == kSuccess) {
+    telemetry.set_throttled((reasons & kThrottled) != 0);
   }
   const absl::MutexLock lock(&mutex_);
   CollectErrors();

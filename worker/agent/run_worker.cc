@@ -89,7 +89,7 @@ absl::Status RunWorker(const WorkerFlags& flags, const sigset_t& signals) {
   task.storage_root = std::filesystem::absolute(flags.storage_root);
   task.threads = flags.threads_per_slot;
   task.address = address;
-  task.log_level = flags.log_level;
+  task.logging = flags.logging;
 
   WF_ASSIGN_OR_RETURN(FileLock lock, LockDataDirectory(task.data_dir));
   const auto cancelled = [&] { return IsPending(signals); };

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "core/base/logging.h"
 #include "proto/rpc/channel.h"
 
 namespace wavefield {
@@ -23,7 +24,7 @@ struct WorkerFlags {
   int64_t memory_per_slot = 0;
   std::string gpus = "all";
   std::string advertise_address;
-  std::string log_level = "info";
+  LogOptions logging;  // of the trainers too
   absl::Duration orphan_timeout = absl::Hours(24);
   absl::Duration drain_timeout = absl::Seconds(30);
 };

@@ -22,9 +22,12 @@ constexpr uint64_t kMaxProbeBytes = 4096;
 }  // namespace
 
 Session::Session(SessionOptions options, CoordinatorLink& link, TaskRunner& runner, Spool& spool)
-    : options_(std::move(options)), link_(link), runner_(runner), spool_(spool), thread_([this] {
-        Loop();
-      }) {}
+    : options_(std::move(options)),
+      link_(link),
+      runner_(runner),
+      spool_(spool),
+      host_(options_.state_directory),
+      thread_([this] { Loop(); }) {}
 
 Session::~Session() { thread_.join(); }
 
@@ -97,6 +100,8 @@ absl::Status Session::Heartbeat(absl::Duration timeout) {
   *request.mutable_worker_time() = TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(absl::Now()));
   request.set_draining(draining_);
   AddGpus(*request.mutable_gpus());
+  *request.mutable_host() = host_.Read();
+  request.mutable_host()->set_spool_bytes(spool_.bytes());
   request.set_spool_depth(spool_.last_sequence() - spool_.acknowledged());
   return link_.Call(std::max(timeout, absl::Seconds(1)), [&](grpc::ClientContext& context) {
     v1::HeartbeatResponse response;

@@ -11,6 +11,7 @@
 #include "wavefield/v1/worker_service.pb.h"
 #include "worker/agent/coordinator_link.h"
 #include "worker/agent/gpu_slots.h"
+#include "worker/agent/host_telemetry.h"
 #include "worker/agent/spool.h"
 #include "worker/agent/task_runner.h"
 
@@ -21,6 +22,7 @@ struct SessionOptions {
   v1::RegisterWorkerRequest identity;
   std::shared_ptr<GpuSlots> gpus;  // null: none
   std::filesystem::path storage_root;
+  std::filesystem::path state_directory;  // of the worker
   // Without a sign of the coordinator for so long, all ranks are ended.
   absl::Duration orphan_timeout = absl::Hours(24);
   // After the first registration, with the worker's id. May be empty.
@@ -49,6 +51,7 @@ class Session {
   CoordinatorLink& link_;
   TaskRunner& runner_;
   Spool& spool_;
+  HostMeter host_;
   std::atomic<bool> draining_ = false;
   bool ready_ = false;
   bool orphaned_ = false;

@@ -58,6 +58,8 @@ class Spool {
 
   int64_t acknowledged() const;
   int64_t last_sequence() const;
+  // Of its files, and of what is not in them yet.
+  int64_t bytes() const { return bytes_; }
   // Events that were thinned out.
   int64_t thinned() const;
 

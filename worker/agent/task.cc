@@ -11,7 +11,9 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "core/base/clock.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
@@ -60,6 +62,17 @@ bool ReadSome(FileDescriptor& fd, std::string& bytes) {
 
 }  // namespace
 
+LogFields TaskLogFields(const std::string& task_id) {
+  const std::vector<std::string> parts = absl::StrSplit(task_id, '/');
+  int64_t epoch = 0;
+  int64_t rank = 0;
+  if (parts.size() != 3 || !absl::SimpleAtoi(parts[1], &epoch) ||
+      !absl::SimpleAtoi(parts[2], &rank)) {
+    return {};
+  }
+  return {.job = parts[0], .rank = rank, .epoch = epoch};
+}
+
 absl::StatusOr<std::unique_ptr<Task>> Task::Start(const v1::Assignment& assignment,
                                                   const TaskOptions& options,
                                                   const std::vector<std::string>& environment) {
@@ -88,7 +101,8 @@ absl::StatusOr<std::unique_ptr<Task>> Task::Start(const v1::Assignment& assignme
                      "--address",
                      options.address};
   process.environment = {absl::StrCat("OMP_NUM_THREADS=", options.threads),
-                         "WAVEFIELD_LOG_LEVEL=" + options.log_level};
+                         "WAVEFIELD_LOG_FORMAT=" + options.logging.format,
+                         "WAVEFIELD_LOG_LEVEL=" + options.logging.level};
   process.environment.insert(process.environment.end(), environment.begin(), environment.end());
   process.channel_fd = channel.second.get();
   process.stdout_fd = log_write.get();
@@ -138,6 +152,7 @@ void Task::ReadChannel(const Receiver& receive) {
 }
 
 void Task::ReadLog() {
+  const LogScope about(TaskLogFields(id()));
   std::string bytes;
   for (int i = 0; i < kReadsPerTurn && ReadSome(log_pipe_, bytes); ++i) log_.Write(bytes);
 }
@@ -164,6 +179,7 @@ void Task::Send(const WorkerMessage& message) {
 void Task::End(const std::string& reason, absl::Duration grace) {
   const absl::Duration now = Clock::Real().Monotonic();
   if (end_reason_.empty()) {
+    const LogScope about(TaskLogFields(id()));
     spdlog::info("task {}: ending it: {}", id(), reason);
     end_reason_ = reason;
     Send(AbortRequest{reason});
@@ -173,6 +189,7 @@ void Task::End(const std::string& reason, absl::Duration grace) {
 }
 
 void Task::Kill(const std::string& reason) {
+  const LogScope about(TaskLogFields(id()));
   spdlog::warn("task {}: killed: {}", id(), reason);
   if (end_reason_.empty()) end_reason_ = reason;
   terminate_at_.reset();

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/file.h"
+#include "core/base/logging.h"
 #include "core/base/subprocess.h"
 #include "wavefield/v1/worker_service.pb.h"
 #include "worker/agent/channel.h"
@@ -18,13 +19,17 @@
 
 namespace wavefield {
 
+// What lines of the log about a task tell: "JOB/EPOCH/RANK" has them in its id; of any other task
+// nothing is known.
+LogFields TaskLogFields(const std::string& task_id);
+
 struct TaskOptions {
   std::filesystem::path trainer_program;
   std::filesystem::path data_dir;
   std::filesystem::path storage_root;
   int threads = 1;
   std::string address;  // where other ranks reach this host
-  std::string log_level = "info";
+  LogOptions logging;
   RankLogOptions log;
 };
 

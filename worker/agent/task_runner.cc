@@ -182,6 +182,7 @@ void TaskRunner::Advance() {
     return options_.gpus == nullptr ? absl::OkStatus() : options_.gpus->CheckFree(slot);
   });
   for (const auto& [assignment, reason] : actions.refuse) {
+    const LogScope about(TaskLogFields(assignment.task_id()));
     spdlog::error("task {}: refused: {}", assignment.task_id(), reason);
     ReportExit(assignment.task_id(), NotStarted(reason));
   }
@@ -192,6 +193,7 @@ void TaskRunner::Advance() {
     }
   };
   for_each(actions.stop, [](Task& task) {
+    const LogScope about(TaskLogFields(task.id()));
     spdlog::info("task {}: asked to stop", task.id());
     task.Send(StopRequest{});
   });
@@ -199,6 +201,7 @@ void TaskRunner::Advance() {
 }
 
 void TaskRunner::StartTask(const v1::Assignment& assignment) {
+  const LogScope about(TaskLogFields(assignment.task_id()));
   std::vector<std::string> environment;
   if (options_.gpus != nullptr) environment = options_.gpus->Occupy(assignment.slot());
   absl::StatusOr<std::unique_ptr<Task>> task = Task::Start(assignment, options_.task, environment);
@@ -267,6 +270,7 @@ void TaskRunner::Receive(const v1::Assignment& assignment, TrainerMessage messag
 }
 
 void TaskRunner::ReportExit(const std::string& task_id, v1::TaskExited exited) {
+  const LogScope about(TaskLogFields(task_id));
   spdlog::info("task {}: ended with {} {}", task_id, exited.has_signal() ? "signal" : "code",
                exited.has_signal() ? exited.signal() : exited.code());
   const int64_t sequence =

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/backend/cuda/limits.h"
 #include "core/base/status_macros.h"
 #include "core/model/accounting.h"
 #include "core/model/memory_savings.h"
@@ -21,11 +22,20 @@ absl::StatusOr<Device> OpenDevice(const std::string& name, int threads) {
   return device;
 }
 
-absl::Status CheckFreeMemory(const Device& device, const ModelConfig& model,
-                             const TrainingConfig& training, int64_t world_size) {
+absl::Status CheckMemory(const Device& device, const ModelConfig& model,
+                         const TrainingConfig& training, int64_t world_size) {
   if (device.cuda == nullptr) return absl::OkStatus();
   WF_ASSIGN_OR_RETURN(const CudaDevice gpu, device.cuda->describe(0));
-  const int64_t needed = EstimateMemory(model, training, 1, "cuda", world_size).total();
+  const MemoryEstimate estimate = EstimateMemory(model, training, 1, "cuda", world_size);
+  if (estimate.shared > gpu.shared_memory) {
+    return absl::FailedPreconditionError(fmt::format(
+        "a kernel for this model asks for {} KiB of a block's shared memory, and {} (compute "
+        "capability {}.{}) has {}; take a GPU that has {} (8.0, 9.0, 10.0), or make d_model or "
+        "n_heads smaller",
+        (estimate.shared + 1023) / 1024, gpu.name, gpu.compute_capability / 10,
+        gpu.compute_capability % 10, gpu.shared_memory / 1024, cuda::kMostSharedBytes / 1024));
+  }
+  const int64_t needed = estimate.total();
   if (needed <= gpu.free_memory) return absl::OkStatus();
   const auto gib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); };
   return absl::ResourceExhaustedError(fmt::format(

@@ -22,9 +22,10 @@ struct Device {
 // LoadCudaModule() and CudaModule; INVALID_ARGUMENT for another name.
 absl::StatusOr<Device> OpenDevice(const std::string& name, int threads);
 
-// RESOURCE_EXHAUSTED when a GPU has less memory free than one of `world_size` ranks of this
-// training will need: with both numbers, and what would fit.
-absl::Status CheckFreeMemory(const Device& device, const ModelConfig& model,
-                             const TrainingConfig& training, int64_t world_size);
+// Whether a GPU can hold one of `world_size` ranks of this training: RESOURCE_EXHAUSTED when it has
+// less memory free than that will need, with both numbers and what would fit; FAILED_PRECONDITION
+// when a block of its threads has less shared memory than a kernel asks for.
+absl::Status CheckMemory(const Device& device, const ModelConfig& model,
+                         const TrainingConfig& training, int64_t world_size);
 
 }  // namespace wavefield

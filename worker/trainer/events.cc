@@ -19,6 +19,7 @@ nlohmann::json StepJson(const StepReport& r, absl::Time now) {
           {"time", Timestamp(now)},
           {"loss", NumberToJson(r.loss)},
           {"perplexity", NumberToJson(std::exp(r.loss))},
+          {"accuracy", r.accuracy},
           {"grad_norm", NumberToJson(r.grad_norm)},
           {"learning_rate", r.learning_rate},
           {"tokens", r.tokens},
@@ -32,6 +33,8 @@ nlohmann::json StepJson(const StepReport& r, absl::Time now) {
             {"communicate", r.phases.communicate},
             {"optimize", r.phases.optimize},
             {"checkpoint", r.phases.checkpoint}}},
+          {"rank_skew_seconds", r.rank_skew_seconds},
+          {"slowest_rank", r.slowest_rank},
           {"matmul_rate_ratio", r.matmul_rate_ratio},
           {"trained_seconds", r.trained_seconds},
           {"batch_digest", std::to_string(r.batch_digest)}};

@@ -30,13 +30,16 @@ struct StepReport {
   double loss = 0;
   double grad_norm = 0;
   double learning_rate = 0;
+  double accuracy = 0;  // share of the positions whose most likely token was the target
   int64_t tokens = 0;
   int64_t total_tokens = 0;
   double step_seconds = 0;
   double trained_seconds = 0;
   double matmul_rate_ratio = 0;
   uint64_t batch_digest = 0;
-  PhaseSeconds phases;
+  PhaseSeconds phases;           // mean over the ranks
+  double rank_skew_seconds = 0;  // slowest rank minus fastest, of reading, forward and backward
+  int slowest_rank = 0;
 };
 
 nlohmann::json StepJson(const StepReport& report, absl::Time now);

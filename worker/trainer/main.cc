@@ -7,8 +7,7 @@
 #include "core/backend/backend.h"
 #include "core/base/command_line.h"
 #include "core/base/file.h"
-#include "spdlog/sinks/stdout_sinks.h"
-#include "spdlog/spdlog.h"
+#include "core/base/logging.h"
 #include "worker/trainer/audit.h"
 #include "worker/trainer/bigram_baseline.h"
 #include "worker/trainer/cuda_module.h"
@@ -44,14 +43,14 @@ int Main(int argc, char** argv) {
   CommandLine command_line("wavefield-trainer",
                            "One rank of a training job; evaluation and generation of checkpoints.");
   CLI::App& app = command_line.app();
-  std::string log_level = "info", task_file, token_ids_file;
+  std::string task_file, token_ids_file;
+  LogOptions logging;
   HostOptions host;
   AuditTask audit;
   EvaluateTask evaluate;
   GenerateTask generate;
   app.require_subcommand(1);
-  app.add_option("--log-level", log_level, "trace, debug, info, warn or error")
-      ->capture_default_str();
+  AddLogFlags(app, logging);
   const auto add_threads = [&](CLI::App* command) {
     command->add_option("--threads", host.threads, "threads of this rank")
         ->check(CLI::Range(1, 1024))
@@ -114,8 +113,7 @@ int Main(int argc, char** argv) {
       app.add_subcommand("cuda", "tell what the CUDA module beside this program asks of a GPU");
 
   return command_line.Run(argc, argv, [&] {
-    spdlog::set_default_logger(spdlog::stderr_logger_mt("trainer"));
-    spdlog::set_level(spdlog::level::from_str(log_level));
+    StartLogging("trainer", logging);
     if (run->parsed()) return RunTask(task_file, host);
     if (causality->parsed()) return Report(Audit(audit, host.threads, PrintLine));
     if (generation->parsed()) return Report(Generate(generate, host.threads, PrintLine));

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/base/file.h"
+#include "core/base/logging.h"
 #include "core/base/status_macros.h"
 #include "spdlog/spdlog.h"
 #include "worker/trainer/audit.h"
@@ -18,6 +19,8 @@ constexpr int kChannelFd = 3;
 absl::Status RunTraining(const nlohmann::json& assignment, const HostOptions& host,
                          WorkerChannel& channel) {
   WF_ASSIGN_OR_RETURN(const TrainTask task, ParseTrainTask(assignment));
+  SetLogFields(
+      {.job = task.job.substr(task.job.rfind('/') + 1), .rank = task.rank, .epoch = task.epoch});
   WF_ASSIGN_OR_RETURN(const auto trainer, Trainer::Create(task, host, channel));
   return trainer->Run();
 }

@@ -10,6 +10,7 @@
 
 #include "absl/time/clock.h"
 #include "core/base/clock.h"
+#include "core/base/logging.h"
 #include "core/base/rng.h"
 #include "core/base/status_macros.h"
 #include "core/model/accounting.h"
@@ -72,7 +73,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainTask& task,
                                                      task.training.sequence_length + 1));
   }
   WF_ASSIGN_OR_RETURN(Device device, OpenDevice(task.device, host.threads));
-  WF_RETURN_IF_ERROR(CheckFreeMemory(device, task.model, task.training, task.world_size));
+  WF_RETURN_IF_ERROR(CheckMemory(device, task.model, task.training, task.world_size));
   auto trainer = std::unique_ptr<Trainer>(
       new Trainer(task, host, channel, std::move(dataset), std::move(device)));
   WF_RETURN_IF_ERROR(trainer->MeetPeers());
@@ -168,6 +169,7 @@ absl::Status Trainer::Resume() {
     model_.Initialize(task_.training.seed);
     optimizer_.BeginAverage(model_.parameters());
   }
+  SetLogStep(state_.step);
   saved_step_ = state_.step;
   last_save_ = Now();
   budget_reached_ =
@@ -180,7 +182,8 @@ absl::Status Trainer::Resume() {
                          {{"first_step", state_.step + 1},
                           {"resumed_from", resumed.directory},
                           {"exact", resumed.exact},
-                          {"fingerprint", Fingerprint(device_, task_.world_size).dump()}}}});
+                          {"fingerprint", Fingerprint(device_, task_.world_size).dump()},
+                          {"refused_checkpoints", resumed.refused}}}});
   }
   return absl::OkStatus();
 }
@@ -222,10 +225,11 @@ absl::Status Trainer::TrainStep() {
                                            measures ? &updates_ : nullptr);
   backend_.Synchronize();
   timer.Charge(phases.optimize);
-  WF_ASSIGN_OR_RETURN(Agreement agreed, Agree(sums, phases));
+  WF_ASSIGN_OR_RETURN(StepAgreement agreed, Agree(Share(sums, phases), *communicator_));
   timer.Charge(agreed.phases.communicate);  // waiting for slower ranks
 
   ++state_.step;
+  SetLogStep(state_.step);
   state_.total_tokens += agreed.sums.tokens;
   state_.loss = agreed.sums.loss / static_cast<double>(agreed.sums.tokens);
   const double seconds = absl::ToDoubleSeconds(Now() - start) + phases.checkpoint;
@@ -247,13 +251,17 @@ absl::Status Trainer::TrainStep() {
                             .loss = state_.loss,
                             .grad_norm = grad_norm,
                             .learning_rate = LearningRate(task_.training, state_.step),
+                            .accuracy = static_cast<double>(agreed.sums.correct) /
+                                        static_cast<double>(agreed.sums.tokens),
                             .tokens = agreed.sums.tokens,
                             .total_tokens = state_.total_tokens,
                             .step_seconds = seconds,
                             .trained_seconds = state_.trained_seconds,
                             .matmul_rate_ratio = flops / seconds / group_matmul_rate_,
                             .batch_digest = agreed.batch_digest,
-                            .phases = agreed.phases},
+                            .phases = agreed.phases,
+                            .rank_skew_seconds = agreed.rank_skew_seconds,
+                            .slowest_rank = agreed.slowest_rank},
                            absl::Now())}});
   }
   stopped_ = agreed.stop;
@@ -293,47 +301,20 @@ absl::StatusOr<LossSums> Trainer::ForwardBackward(PhaseSeconds& phases) {
   return sums;
 }
 
-absl::StatusOr<Trainer::Agreement> Trainer::Agree(const LossSums& sums,
-                                                  const PhaseSeconds& phases) {
+StepShare Trainer::Share(const LossSums& sums, const PhaseSeconds& phases) const {
+  StepShare share{.sums = sums,
+                  .phases = phases,
+                  .stop = channel_.stop_requested(),
+                  .batch_digest = share_digest_};
+  if (task_.rank != 0) return share;
   const TrainingConfig& training = task_.training;
-  const bool leads = task_.rank == 0;
-  const double minutes_since_save = absl::ToDoubleMinutes(Now() - last_save_);
-  const bool save_due = leads && training.checkpoint_every_minutes > 0 &&
-                        minutes_since_save >= training.checkpoint_every_minutes;
   const double step_seconds = phases.data + phases.forward + phases.backward + phases.communicate +
                               phases.optimize + phases.checkpoint;
-  const bool budget = leads && training.max_minutes > 0 &&
-                      state_.trained_seconds + step_seconds >= 60 * training.max_minutes;
-  std::array<double, 14> v = {sums.loss,
-                              static_cast<double>(sums.tokens),
-                              static_cast<double>(sums.correct),
-                              phases.data,
-                              phases.forward,
-                              phases.backward,
-                              phases.communicate,
-                              phases.optimize,
-                              phases.checkpoint,
-                              channel_.stop_requested() ? 1.0 : 0.0,
-                              budget ? 1.0 : 0.0,
-                              save_due ? 1.0 : 0.0,
-                              static_cast<double>(share_digest_ >> 32),
-                              static_cast<double>(share_digest_ & 0xFFFFFFFF)};
-  WF_RETURN_IF_ERROR(communicator_->AllReduceSum(v));
-  const double ranks = task_.world_size;
-  const auto high_digest = static_cast<uint64_t>(v[12]);
-  return Agreement{.sums = {.loss = v[0],
-                            .tokens = static_cast<int64_t>(v[1]),
-                            .correct = static_cast<int64_t>(v[2])},
-                   .phases = {.data = v[3] / ranks,
-                              .forward = v[4] / ranks,
-                              .backward = v[5] / ranks,
-                              .communicate = v[6] / ranks,
-                              .optimize = v[7] / ranks,
-                              .checkpoint = v[8] / ranks},
-                   .stop = v[9] > 0,
-                   .budget = v[10] > 0,
-                   .save_due = v[11] > 0,
-                   .batch_digest = (high_digest << 32) + static_cast<uint64_t>(v[13])};
+  share.budget = training.max_minutes > 0 &&
+                 state_.trained_seconds + step_seconds >= 60 * training.max_minutes;
+  share.save_due = training.checkpoint_every_minutes > 0 &&
+                   absl::ToDoubleMinutes(Now() - last_save_) >= training.checkpoint_every_minutes;
+  return share;
 }
 
 absl::Status Trainer::Evaluate() {
@@ -406,9 +387,17 @@ absl::Status Trainer::Save() {
   if (saved.ok()) {
     saved_step_ = state_.step;
   } else {
-    Warn(fmt::format("no checkpoint at step {}: {}", state_.step, saved.ToString()));
+    ReportFailedSave(saved.ToString());
   }
   return absl::OkStatus();
+}
+
+// The failure is one of the job: rank 0 reports it, the others what they know of its cause.
+void Trainer::ReportFailedSave(const std::string& why) {
+  const std::string message = fmt::format("no checkpoint at step {}: {}", state_.step, why);
+  if (task_.rank != 0) return Warn(message);
+  spdlog::warn("{}", message);
+  channel_.SendEvent({{"checkpoint_failed", {{"step", state_.step}, {"message", why}}}});
 }
 
 void Trainer::Warn(const std::string& message) {

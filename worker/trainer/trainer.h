@@ -8,6 +8,7 @@
 #include "core/data/sampler.h"
 #include "worker/trainer/device.h"
 #include "worker/trainer/events.h"
+#include "worker/trainer/step_agreement.h"
 #include "worker/trainer/training_state.h"
 #include "worker/trainer/worker_channel.h"
 
@@ -26,16 +27,6 @@ class Trainer {
   absl::Status Run();
 
  private:
-  // What the ranks agree on after each step.
-  struct Agreement {
-    LossSums sums;
-    PhaseSeconds phases;    // mean over the ranks
-    bool stop = false;      // a stop was asked for
-    bool budget = false;    // the time is used up
-    bool save_due = false;  // by the clock
-    uint64_t batch_digest = 0;
-  };
-
   Trainer(const TrainTask& task, const HostOptions& host, WorkerChannel& channel, Dataset dataset,
           Device device);
 
@@ -45,12 +36,13 @@ class Trainer {
   absl::Status TrainStep();
   // Leaves gradients of all ranks together.
   absl::StatusOr<LossSums> ForwardBackward(PhaseSeconds& phases);
-  absl::StatusOr<Agreement> Agree(const LossSums& sums, const PhaseSeconds& phases);
+  StepShare Share(const LossSums& sums, const PhaseSeconds& phases) const;
   absl::Status Evaluate();
   // Whether it is known before step `step` that an evaluation follows it.
   bool EvaluatesAfter(int64_t step) const;
   void ReportFieldHealth();
   absl::Status Save();
+  void ReportFailedSave(const std::string& why);
   void Warn(const std::string& message);
   bool Finished() const;
 

@@ -145,6 +145,7 @@ absl::StatusOr<ResumedFrom> CheckpointKeeper::Resume(TrainingState& state,
       if (verified.ok()) {
         choice[0] = static_cast<double>(i);
       } else {
+        ++resumed.refused;
         resumed.warnings.push_back(fmt::format("checkpoint {} passed over: {}",
                                                task_.resume_candidates[i],
                                                verified.status().ToString()));

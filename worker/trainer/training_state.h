@@ -40,6 +40,7 @@ struct SavedCheckpoint {
 struct ResumedFrom {
   std::string directory;  // relative to the storage root; "": from scratch
   bool exact = true;      // the fingerprints are equal
+  int refused = 0;        // candidates before it that did not verify; known to rank 0
   std::vector<std::string> warnings;
 };
 

@@ -9,12 +9,15 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/time/clock.h"
+#include "core/base/clock.h"
 #include "spdlog/spdlog.h"
 
 namespace wavefield {
 namespace {
 
 constexpr size_t kMaxLine = 4 << 20;
+
+const absl::Duration process_start = Clock::Real().Monotonic();
 
 }  // namespace
 
@@ -26,7 +29,10 @@ WorkerChannel::~WorkerChannel() {
   reader_.join();
 }
 
-void WorkerChannel::SendEvent(const nlohmann::json& event) { Send({{"event", event}}); }
+void WorkerChannel::SendEvent(nlohmann::json event) {
+  event["uptime_seconds"] = absl::ToDoubleSeconds(Clock::Real().Monotonic() - process_start);
+  Send({{"event", std::move(event)}});
+}
 
 void WorkerChannel::Send(const nlohmann::json& message) {
   const std::string line =

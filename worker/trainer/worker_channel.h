@@ -25,8 +25,9 @@ class WorkerChannel final : public RendezvousStore {
   explicit WorkerChannel(FileDescriptor socket);
   ~WorkerChannel() override;
 
-  // `event`: a TrainerEvent in JSON. Blocks while the worker is slow; lost if it is gone.
-  void SendEvent(const nlohmann::json& event);
+  // `event`: a TrainerEvent in JSON, to which the uptime is added. Blocks while the worker is slow;
+  // lost if it is gone.
+  void SendEvent(nlohmann::json event);
 
   absl::Status Set(const std::string& key, const std::string& value) override;
   absl::StatusOr<std::string> Wait(const std::string& key, absl::Duration timeout) override;

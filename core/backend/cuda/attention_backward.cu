@@ -254,6 +254,7 @@ void CudaBackend::AttentionBackward(int64_t batch, int64_t heads, int64_t positi
     cuda::DispatchHeadWidth(shape.head_width, [&](auto padded) {
       constexpr int kWidth = padded;
       constexpr size_t kShared = sizeof(cuda::BackwardRoom<T, kWidth>);
+      static_assert(kShared <= cuda::kEverySharedBytes);
       cuda::Launch({"AttentionKeyGradientKernel", static_cast<unsigned>(key_blocks) * sequences,
                     cuda::kAttentionThreads, kShared},
                    stream_, cuda::AttentionKeyGradientKernel<T, kWidth>, shape, first_block,

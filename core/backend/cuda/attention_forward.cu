@@ -208,10 +208,12 @@ void CudaBackend::AttentionForward(int64_t batch, int64_t heads, int64_t positio
     }
     cuda::DispatchHeadWidth(shape.head_width, [&](auto padded) {
       constexpr int kWidth = padded;
+      constexpr size_t kShared = sizeof(cuda::ForwardRoom<T, kWidth>);
+      static_assert(kShared <= cuda::kEverySharedBytes);
       cuda::Launch(
           {"AttentionForwardKernel",
            cuda::Blocks(size.tokens, cuda::kAttentionRows) * static_cast<unsigned>(batch * heads),
-           cuda::kAttentionThreads, sizeof(cuda::ForwardRoom<T, kWidth>)},
+           cuda::kAttentionThreads, kShared},
           stream_, cuda::AttentionForwardKernel<T, kWidth>, shape, inputs, past, cuda::Data<T>(y),
           log_sum.f32());
     });

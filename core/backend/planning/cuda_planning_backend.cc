@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "core/backend/cuda/limits.h"
 #include "core/backend/cuda/workspace.h"
 
 namespace wavefield {
@@ -55,6 +56,7 @@ void CudaPlanningBackend::RmsNormBackward(Tensor x, Tensor weight, Tensor invers
                                           Tensor residual, Tensor dx, Tensor dweight) {
   PlanningBackend::RmsNormBackward(x, weight, inverse_rms, dy, residual, dx, dweight);
   Need(RowSums(x.shape[1]));
+  NeedShared(cuda::RmsNormBackwardShared(x.shape[1]));
 }
 
 void CudaPlanningBackend::ShortConvBackward(int64_t batch, Tensor qkvg, Tensor weight, Tensor bias,
@@ -113,6 +115,7 @@ void CudaPlanningBackend::FieldReadoutBackward(Tensor y, Tensor qkv, Tensor coup
                                         dcoupling, dhead_norm);
   const int64_t heads = coupling.shape[0];
   Need(cuda::FieldReadoutWorkspace(heads, y.shape[1] / heads));
+  NeedShared(cuda::ReadoutBackwardShared(heads, y.shape[1] / heads));
 }
 
 void CudaPlanningBackend::Rotary(int64_t batch, int64_t heads, int64_t position, bool inverse,
@@ -135,6 +138,7 @@ void CudaPlanningBackend::LayerNormBackward(Tensor x, Tensor weight, Tensor mean
   PlanningBackend::LayerNormBackward(x, weight, mean, inverse_deviation, dy, residual, dx, dweight,
                                      dbias);
   Need(RowSums(2 * x.shape[1]));
+  NeedShared(cuda::LayerNormBackwardShared(x.shape[1]));
 }
 
 void CudaPlanningBackend::AddBiasBackward(Tensor dy, Tensor dbias) {
@@ -154,6 +158,7 @@ void CudaPlanningBackend::CoupledReadBackward(Tensor field, Tensor qkv, Tensor c
                                        ddamping);
   const int64_t heads = coupling.shape[0], pairs = heads * heads;
   Need(RowSums(pairs) + (2 * pairs + heads) * kFloat);
+  NeedShared(cuda::CoupledReadBackwardShared(heads, field.shape[1] / heads));
 }
 
 void CudaPlanningBackend::CumulativeMeanForward(int64_t batch, int64_t position, Tensor x,

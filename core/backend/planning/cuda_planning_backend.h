@@ -14,6 +14,9 @@ class CudaPlanningBackend final : public PlanningBackend {
  public:
   // Bytes, of the operation that needs most.
   size_t workspace_bytes() const { return workspace_; }
+  // Bytes of shared memory of a block, of the kernel that asks for most among those that ask for
+  // more as a model grows (core/backend/cuda/limits.h).
+  size_t shared_bytes() const { return shared_; }
 
   void MatMul(Transpose transpose_a, Transpose transpose_b, Tensor a, Tensor b, float beta,
               Tensor c) override;
@@ -53,10 +56,12 @@ class CudaPlanningBackend final : public PlanningBackend {
 
  private:
   void Need(size_t bytes) { workspace_ = std::max(workspace_, bytes); }
+  void NeedShared(size_t bytes) { shared_ = std::max(shared_, bytes); }
   void NeedOuter(int64_t batch, Tensor qkv, Tensor damping, bool backward);
   void NeedElementwise(Propagation way, int64_t batch, Tensor qkv, Tensor damping);
 
   size_t workspace_ = 0;
+  size_t shared_ = 0;
 };
 
 }  // namespace wavefield

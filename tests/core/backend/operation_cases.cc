@@ -43,6 +43,22 @@ void AddLinear(Cases& cases) {
       }
     }
   }
+  // A layer's weights, and their gradient, are fp32 whatever the activations are.
+  const Shape x{130, 70}, weight{45, 70}, y{130, 45};
+  cases.push_back({"MatMul of weights",
+                   {Activation(In(x)), In(weight), Activation(Out(y))},
+                   [](Backend& backend, const Tensors& t) {
+                     backend.MatMul(Transpose::kNo, Transpose::kYes, t[0], t[1], 0, t[2]);
+                   },
+                   4e-6,
+                   false});
+  cases.push_back({"MatMul of gradients",
+                   {Activation(In(y)), Activation(In(x)), Acc(weight)},
+                   [](Backend& backend, const Tensors& t) {
+                     backend.MatMul(Transpose::kYes, Transpose::kNo, t[0], t[1], 1, t[2]);
+                   },
+                   4e-6,
+                   false});
   for (const int64_t n : {1, 15, 40000}) {
     cases.push_back({"Add" + Dims({n}),
                      {Activation(In({n})), Activation(Acc({n}))},

@@ -42,6 +42,10 @@ void AddAttention(std::vector<OperationCase>& cases, const Sizes& s) {
   // Nearly equal weights, and a few large ones.
   for (const double size : {1.0, 4.0}) {
     const std::string name = s.name() + " to " + std::to_string(size);
+    // Gradients of q and k are differences of terms (dy · v) k / √d, each about as large as this,
+    // of which little may be left.
+    Operand dqkv = Activation(Out(triple));
+    dqkv.scale = 0.2 * size * size;
     if (s.position == 0) {
       cases.push_back({"AttentionForward" + name,
                        {Activation(In(triple, size)), Activation(Out(narrow)), Out(per_head)},
@@ -51,7 +55,7 @@ void AddAttention(std::vector<OperationCase>& cases, const Sizes& s) {
                        2e-5});
       cases.push_back({"AttentionBackward" + name,
                        {Activation(In(triple, size)), Activation(Out(narrow)), Out(per_head),
-                        Activation(In(narrow)), Activation(Out(triple))},
+                        Activation(In(narrow)), dqkv},
                        [=](Backend& backend, const Tensors& x) {
                          backend.AttentionForward(s.batch, s.heads, 0, x[0], {}, x[1], x[2]);
                          backend.AttentionBackward(s.batch, s.heads, 0, x[0], {}, x[1], x[2], x[3],
@@ -73,7 +77,7 @@ void AddAttention(std::vector<OperationCase>& cases, const Sizes& s) {
       dhistory.scale = 1.0;
       cases.push_back({"AttentionBackward with history" + name + (later ? " and later" : ""),
                        {Activation(In(triple, size)), Changed(history), Activation(Out(narrow)),
-                        Out(per_head), Activation(In(narrow)), dhistory, Activation(Out(triple))},
+                        Out(per_head), Activation(In(narrow)), dhistory, dqkv},
                        [=](Backend& backend, const Tensors& x) {
                          backend.AttentionForward(s.batch, s.heads, s.position, x[0], x[1], x[2],
                                                   x[3]);

@@ -97,7 +97,13 @@ void AddField(const Sizes& s, Propagation way, double damping, bool is_static, C
                std::sqrt(static_cast<double>(s.rows()) * reach);
   domega.scale = dphi.scale * reach;
   if (is_static) dlambda.scale = domega.scale;
+  // A state's own part is a sum of 2d² products of random sign: of it and its gradient.
+  const double carried = 0.5 * static_cast<double>(s.head_width);
   for (const Piece piece : kPieces) {
+    if (piece != Piece::kWhole) {
+      dlambda.scale = std::max(dlambda.scale, carried);
+      domega.scale = std::max(domega.scale, carried);
+    }
     cases.push_back({"FieldOuterBackward" + Name(piece) + name,
                      {Activation(In(triple)), lambda, omega, phi, Activation(In(narrow)),
                       Activation(Out(triple)), dlambda, domega, dphi, In(state), Changed(state)},

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/backend/cuda/limits.h"
 #include "core/model/accounting.h"
 #include "core/model/memory_savings.h"
 #include "core/model/model.h"
@@ -117,6 +118,24 @@ TEST(MemoryEstimate, WhatAGpuReservesForItsOperationsIsCountedOnce) {
   EXPECT_EQ(estimate.total(), estimate.parameters + estimate.gradients + estimate.optimizer +
                                   estimate.activations + estimate.workspace);
   EXPECT_EQ(EstimateMemory(config, training, 1, "cpu").reserved, 0);
+}
+
+TEST(MemoryEstimate, TellsTheSharedMemoryOfTheKernelThatAsksForMost) {
+  ModelConfig config = *FindPreset("wave-field-3m");
+  const TrainingConfig training = Recipe(256, 1);
+  const auto shared = [&](const char* device) {
+    return EstimateMemory(config, training, 1, device).shared;
+  };
+  EXPECT_EQ(shared("cuda"), static_cast<int64_t>(cuda::kEverySharedBytes));
+  EXPECT_EQ(shared("cpu"), 0);
+  config.n_layers = 1;
+  config.d_model = 6144;
+  config.n_heads = 48;
+  EXPECT_EQ(shared("cuda"), static_cast<int64_t>(cuda::ReadoutBackwardShared(48, 128)));
+  config = *FindPreset("wave-field-v4-test");
+  config.d_model = 16384;
+  config.n_heads = 16;
+  EXPECT_EQ(shared("cuda"), static_cast<int64_t>(cuda::CoupledReadBackwardShared(16, 1024)));
 }
 
 TEST(MemoryEstimate, MoreOfAWindowNeedsNoLessRoomForTheOperations) {

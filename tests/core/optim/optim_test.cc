@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "core/backend/planning/planning_backend.h"
+#include "core/model/accounting.h"
 #include "core/optim/optimizer.h"
 #include "core/optim/schedule.h"
 #include "tests/core/optim/double_step.h"
@@ -212,6 +214,45 @@ TEST(Optimizer, SaysHowFarEachLayerMovedAndTakesTheSameStep) {
       }
       EXPECT_NEAR(updates[layer].update_ratio, std::sqrt(moved / size), 1e-6);
       EXPECT_NEAR(updates[layer].gradient_rms, std::sqrt(squares / count), 1e-9);
+    }
+  }
+}
+
+// Counts what is allocated.
+class CountingBackend final : public PlanningBackend {
+ public:
+  void* Allocate(size_t bytes) override {
+    bytes_ += static_cast<int64_t>(bytes);
+    return PlanningBackend::Allocate(bytes);
+  }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  int64_t bytes_ = 0;
+};
+
+TEST(Optimizer, TakesTheMemoryThatIsEstimated) {
+  for (const char* preset : {"wave-field-test", "transformer-3m", "wave-field-v4-test"}) {
+    for (const char* kind : {"adamw", "muon"}) {
+      for (const double ema_decay : {0.0, 0.9}) {
+        SCOPED_TRACE(std::string(preset) + " by " + kind + ", average " +
+                     std::to_string(ema_decay));
+        const ModelConfig model = *FindPreset(preset);
+        const ParameterLayout layout(model);
+        TrainingConfig config = Recipe("constant", 0, 10);
+        config.optimizer = kind;
+        config.ema_decay = ema_decay;
+        config.sequence_length = 32;
+        config.batch_size = config.micro_batch_size = 1;
+        FillDefaults(config, 1);
+        CountingBackend backend;
+        Optimizer optimizer(backend, layout, config);
+        // What is computed with is not counted, and need not be anywhere.
+        const Tensor elsewhere{&backend, DType::kFloat32, {layout.elements()}};
+        std::vector<LayerUpdate> updates;
+        for (const int64_t step : {1, 2}) optimizer.Step(step, elsewhere, elsewhere, &updates);
+        EXPECT_EQ(backend.bytes(), EstimateMemory(model, config, 1).optimizer);
+      }
     }
   }
 }

@@ -34,7 +34,7 @@ BlockRunner& BlockRunner::Get() {
   return runner;
 }
 
-void BlockRunner::Run(const Grid& grid, Order order, uint64_t seed) {
+void BlockRunner::Run(const Grid& grid, unsigned first_x, Order order, uint64_t seed) {
   grid_ = &grid;
   order_ = order;
   random_ = Random(seed);
@@ -52,13 +52,14 @@ void BlockRunner::Run(const Grid& grid, Order order, uint64_t seed) {
   running.block_dim = grid.threads;
   running.grid_dim = grid.blocks;
   running.shared = shared_.data();
-  const uint64_t blocks = uint64_t{grid.blocks.x} * grid.blocks.y * grid.blocks.z;
+  const unsigned columns = grid.blocks.x - first_x;
+  const uint64_t blocks = uint64_t{columns} * grid.blocks.y * grid.blocks.z;
   Permutation permutation(order, blocks, random_);
   for (uint64_t b = 0; b < blocks; ++b) {
     const uint64_t block = permutation.Next();
-    running.block = {static_cast<unsigned>(block % grid.blocks.x),
-                     static_cast<unsigned>(block / grid.blocks.x % grid.blocks.y),
-                     static_cast<unsigned>(block / grid.blocks.x / grid.blocks.y)};
+    running.block = {first_x + static_cast<unsigned>(block % columns),
+                     static_cast<unsigned>(block / columns % grid.blocks.y),
+                     static_cast<unsigned>(block / columns / grid.blocks.y)};
     RunBlock();
   }
   running = kOutside;

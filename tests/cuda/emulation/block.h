@@ -29,7 +29,8 @@ class BlockRunner {
   // The calling host thread's own.
   static BlockRunner& Get();
 
-  void Run(const Grid& grid, Order order, uint64_t seed);
+  // Those blocks whose x is at least `first_x`.
+  void Run(const Grid& grid, unsigned first_x, Order order, uint64_t seed);
 
   // For the running thread of the block.
   int lane() const { return current_ % kWarpSize; }

@@ -178,7 +178,7 @@ void RunMatmul(const MatmulCall& call) {
       algorithm.reduction == CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE ? d.type : CUDA_R_32F;
   std::vector<float> whole(parts == 1 ? static_cast<size_t>(m * n) : 0);
   float* sums = parts == 1 ? whole.data() : static_cast<float*>(workspace);
-  for (int64_t matrix = 0; matrix < d.batch; ++matrix) {
+  for (int64_t matrix = FirstToRun(d.batch); matrix < d.batch; ++matrix) {
     const auto packed_a = Pack(data_a, a, matrix * a.stride, product.transpose_a == CUBLAS_OP_T);
     const auto packed_b = Pack(data_b, b, matrix * b.stride, product.transpose_b == CUBLAS_OP_N);
     for (int part = 0; part < parts; ++part) {

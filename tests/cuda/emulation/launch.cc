@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <map>
@@ -51,6 +52,7 @@ Kernels& AllKernels() {
 }
 
 std::atomic<Order> order{Order::kSeeded};
+std::atomic<unsigned> last_columns{0};  // of a grid, that run; 0: all
 
 std::string Text(dim3 x) {
   return "(" + std::to_string(x.x) + ", " + std::to_string(x.y) + ", " + std::to_string(x.z) + ")";
@@ -89,12 +91,18 @@ void RunKernel(const char* name, const Grid& grid) {
     count.threads += static_cast<int64_t>(uint64_t{grid.blocks.x} * grid.blocks.y * grid.blocks.z *
                                           grid.threads.x * grid.threads.y * grid.threads.z);
   }
-  BlockRunner::Get().Run(grid, order, Queues::Get().DrawSeed());
+  const auto first_x = static_cast<unsigned>(FirstToRun(grid.blocks.x));
+  BlockRunner::Get().Run(grid, first_x, order, Queues::Get().DrawSeed());
 }
 
 }  // namespace
 
 void SetOrder(Order new_order) { order = new_order; }
+void RunLastBlocks(unsigned columns) { last_columns = columns; }
+int64_t FirstToRun(int64_t count) {
+  const int64_t last = last_columns;
+  return last == 0 ? 0 : std::max<int64_t>(0, count - last);
+}
 
 std::map<std::string, LaunchCount> Launches() {
   Kernels& kernels = AllKernels();

@@ -4,7 +4,7 @@
 //   {"init": 0, "driver": "580.65.06", "cuda": 13000,
 //    "gpus": [{"uuid": "GPU-a", "name": "Emulated", "capability": 90, "memory": 8589934592,
 //              "reserved": 0, "used": 0, "utilization": 0, "temperature": 30, "power": 90000,
-//              "ecc": 0, "xid": 0}]}
+//              "ecc": 0, "xid": 0, "throttle_reasons": 0}]}
 //
 // A number that a GPU's entry lacks is not supported by it; an xid that is not 0 comes as an event
 // each time it changes.
@@ -135,6 +135,9 @@ Result nvmlDeviceGetPowerUsage(void* device, unsigned* milliwatts) {
 Result nvmlDeviceGetTotalEccErrors(void* device, int type, int counter, unsigned long long* count) {
   if (type != 1 || counter != 0) return kInvalidArgument;
   return Answer<unsigned long long>(device, "ecc", count);
+}
+Result nvmlDeviceGetCurrentClocksThrottleReasons(void* device, unsigned long long* reasons) {
+  return Answer<unsigned long long>(device, "throttle_reasons", reasons);
 }
 Result nvmlEventSetCreate(void** set) {
   *set = &told_xids;

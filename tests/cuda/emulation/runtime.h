@@ -37,6 +37,13 @@ void SetSeed(uint64_t seed);
 enum class Order { kIdentity, kReverse, kSeeded };
 void SetOrder(Order order);
 
+// For tensors that are too large to be computed whole: from now on, of the blocks of a grid only
+// those run whose x is among the last `columns`, and of a batch of products only the last so many;
+// 0: all.
+void RunLastBlocks(unsigned columns);
+// The first of `count` that is to run.
+int64_t FirstToRun(int64_t count);
+
 // What has run so far, by the name of the kernel. If the environment variable
 // WAVEFIELD_EMULATION_LAUNCHES names a file, a process appends a line "name launches" for every
 // kernel that it ran when it exits.

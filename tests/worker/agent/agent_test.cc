@@ -68,6 +68,27 @@ TEST_F(AgentTest, RegistersAndKeepsItsLease) {
   EXPECT_TRUE(coordinator_.WaitUntil([&] { return coordinator_.Heartbeats() >= 3; }));
 }
 
+TEST_F(AgentTest, HeartbeatsTellHowTheHostIs) {
+  Start();
+  v1::HostTelemetry host;
+  // Ticks of the CPUs' time are of 10 ms: not every heartbeat need have one.
+  ASSERT_TRUE(coordinator_.WaitUntil([&] {
+    host = coordinator_.LastHeartbeat().host();
+    return host.has_cpu_utilization();
+  }));
+  EXPECT_GE(host.cpu_utilization(), 0);
+  EXPECT_LE(host.cpu_utilization(), 1);
+  EXPECT_GT(host.memory_bytes(), host.memory_used_bytes());
+  EXPECT_GT(host.memory_used_bytes(), 0);
+  EXPECT_GT(host.disk_bytes(), 0);
+  EXPECT_TRUE(host.has_disk_free_bytes());
+  EXPECT_TRUE(host.has_spool_bytes());
+  const int64_t empty = host.spool_bytes();
+  coordinator_.Assign({FakeTask(1, 0, "finish", 0, 200)});
+  EXPECT_TRUE(coordinator_.WaitUntil(
+      [&] { return coordinator_.LastHeartbeat().host().spool_bytes() > empty; }));
+}
+
 TEST_F(AgentTest, RegistersOnceTheCoordinatorIsThere) {
   coordinator_.Stop();
   Start();

@@ -87,6 +87,11 @@ int64_t FakeCoordinator::Heartbeats() const {
   return heartbeats_;
 }
 
+v1::HeartbeatRequest FakeCoordinator::LastHeartbeat() const {
+  const absl::MutexLock lock(&mutex_);
+  return last_heartbeat_;
+}
+
 std::vector<v1::WorkerEvent> FakeCoordinator::Events() const {
   const absl::MutexLock lock(&mutex_);
   std::vector<v1::WorkerEvent> all;
@@ -140,6 +145,7 @@ grpc::Status FakeCoordinator::Heartbeat(grpc::ServerContext*, const v1::Heartbea
   const absl::MutexLock lock(&mutex_);
   if (request->incarnation() != incarnation_) return {grpc::StatusCode::NOT_FOUND, "who?"};
   ++heartbeats_;
+  last_heartbeat_ = *request;
   return grpc::Status::OK;
 }
 

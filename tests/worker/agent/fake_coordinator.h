@@ -32,6 +32,8 @@ class FakeCoordinator final : public v1::WorkerService::Service {
 
   std::vector<v1::RegisterWorkerRequest> Registrations() const;
   int64_t Heartbeats() const;
+  // The last one.
+  v1::HeartbeatRequest LastHeartbeat() const;
   std::vector<v1::WorkerEvent> Events() const;
   // Those of one task, shortly: "started", "training_started", "step", "warning TEXT", "exit 0",
   // "signal 9" …
@@ -63,6 +65,7 @@ class FakeCoordinator final : public v1::WorkerService::Service {
   std::string incarnation_;  // of the worker known
   std::vector<v1::RegisterWorkerRequest> registrations_;
   int64_t heartbeats_ = 0;
+  v1::HeartbeatRequest last_heartbeat_;
   v1::AssignmentList list_;
   std::map<std::string, std::vector<v1::WorkerEvent>> events_;  // by incarnation
   std::map<std::string, std::string> rendezvous_;

@@ -21,7 +21,7 @@ constexpr int64_t kGiB = int64_t{1} << 30;
 nlohmann::json Gpu(const std::string& uuid) {
   return {{"uuid", uuid},     {"name", "Emulated"}, {"capability", 90},  {"memory", 80 * kGiB},
           {"reserved", kGiB}, {"used", 0},          {"utilization", 25}, {"temperature", 40},
-          {"power", 100'500}, {"ecc", 3},           {"xid", 0}};
+          {"power", 100'500}, {"ecc", 3},           {"xid", 0},          {"throttle_reasons", 0}};
 }
 
 // On a host whose driver is the stand-in of tests/cuda/emulation/nvml.cc.
@@ -74,14 +74,34 @@ TEST_F(GpuSlotsTest, EveryGpuIsASlotAndTellsOfItself) {
 }
 
 TEST_F(GpuSlotsTest, WhatADriverDoesNotTellIsLeftOut) {
-  for (const char* key : {"utilization", "temperature", "power", "ecc"}) {
+  for (const char* key : {"utilization", "temperature", "power", "ecc", "throttle_reasons"}) {
     state_["gpus"][0].erase(key);
   }
   Save();
   const v1::GpuTelemetry now = MakeSlots()->Report()[0].telemetry();
   EXPECT_FALSE(now.has_utilization() || now.has_temperature_celsius() || now.has_power_watts() ||
-               now.has_uncorrected_ecc_errors());
+               now.has_uncorrected_ecc_errors() || now.has_throttled());
   EXPECT_TRUE(now.has_memory_used_bytes());
+}
+
+TEST_F(GpuSlotsTest, HeatAndThePowerSupplyThrottleAndThePowerCapDoesNot) {
+  const auto slots = MakeSlots();
+  const auto throttled = [&](uint64_t reasons) {
+    state_["gpus"][0]["throttle_reasons"] = reasons;
+    Save();
+    const v1::GpuTelemetry now = slots->Report()[0].telemetry();
+    EXPECT_TRUE(now.has_throttled());
+    return now.throttled();
+  };
+  // NVML's bits: idle, clocks set by the user, power cap, boost in step, display.
+  for (const uint64_t reason : {0x0, 0x1, 0x2, 0x4, 0x10, 0x100}) {
+    EXPECT_FALSE(throttled(reason)) << reason;
+  }
+  // The hardware's slowdown, the driver's for heat, the hardware's for heat, the power brake.
+  for (const uint64_t reason : {0x8, 0x20, 0x40, 0x80}) {
+    EXPECT_TRUE(throttled(reason)) << reason;
+    EXPECT_TRUE(throttled(reason | 0x4)) << reason;
+  }
 }
 
 TEST_F(GpuSlotsTest, CriticalErrorsOfTheDriverAreTold) {

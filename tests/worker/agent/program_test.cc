@@ -4,8 +4,13 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
 #include "core/base/subprocess.h"
 #include "tests/worker/agent/fake_coordinator.h"
+#include "tests/worker/agent/fake_tasks.h"
 #include "tests/worker/agent/temporary_directory.h"
 
 namespace wavefield {
@@ -88,6 +93,40 @@ TEST_F(WorkerProgramTest, SaysReadyRefusesASecondOneAndEndsOnSigterm) {
   EXPECT_EQ(worker.Wait(), 0) << worker.printed();
 }
 
+TEST_F(WorkerProgramTest, LogsJsonLinesThatTellTheTask) {
+  std::vector<std::string> arguments = Arguments();
+  arguments.insert(arguments.end(), {"--log-format", "json"});
+  WorkerRun worker(arguments);
+  ASSERT_TRUE(worker.WaitForOutput("ready w1\n")) << worker.printed();
+  // The real trainer refuses it at once: it has no spec.
+  coordinator_.Assign({FakeTask(4, 1, "finish")});
+  ASSERT_TRUE(worker.WaitForOutput("ended with")) << worker.printed();
+  worker.Signal(SIGTERM);
+  EXPECT_EQ(worker.Wait(), 0);
+  std::istringstream printed(worker.printed());
+  int about_the_task = 0;
+  for (std::string line; std::getline(printed, line);) {
+    if (line == "ready w1") continue;
+    const auto json = nlohmann::json::parse(line);
+    EXPECT_EQ(json.at("program"), "worker") << line;
+    if (json.at("message").get<std::string>().starts_with("task a/4/1: ")) {
+      ++about_the_task;
+      EXPECT_EQ(json.at("job"), "a");
+      EXPECT_EQ(json.at("epoch"), 4);
+      EXPECT_EQ(json.at("rank"), 1);
+    } else {
+      EXPECT_FALSE(json.contains("job")) << line;
+    }
+  }
+  EXPECT_GE(about_the_task, 2);
+
+  // The trainer took its worker's choice: its log is JSON too.
+  std::ifstream log(directory_.path() / "worker/logs/a/epoch-4-rank-1.log");
+  std::string line;
+  ASSERT_TRUE(std::getline(log, line));
+  EXPECT_EQ(nlohmann::json::parse(line).at("program"), "trainer") << line;
+}
+
 TEST_F(WorkerProgramTest, RefusesBadFlagsWithTheReason) {
   const auto refused = [&](const std::vector<std::string>& more) {
     std::vector<std::string> arguments = Arguments();
@@ -99,6 +138,7 @@ TEST_F(WorkerProgramTest, RefusesBadFlagsWithTheReason) {
   EXPECT_THAT(refused({"--slotz", "2"}), HasSubstr("--slots"));
   EXPECT_THAT(refused({"--threads-per-slot", "0"}), HasSubstr("--threads-per-slot"));
   EXPECT_THAT(refused({"--log-level", "loud"}), HasSubstr("debug"));
+  EXPECT_THAT(refused({"--log-format", "xml"}), HasSubstr("json"));
   EXPECT_THAT(refused({"--orphan-timeout", "-1"}), HasSubstr("--orphan-timeout"));
 }
 

@@ -113,6 +113,30 @@ TEST_F(TrainingStateTest, ResumingIsTheSameBitsWithMuonAndAMovingAverage) {
   ExpectSameBitsAfterResume();
 }
 
+TEST_F(TrainingStateTest, CheckpointsThatDoNotVerifyArePassedOverAndCounted) {
+  Attempt first(task_, directory_.path());
+  first.model.Initialize(1);
+  std::vector<std::string> saved;
+  for (int i = 0; i < 3; ++i) {
+    first.Train(1, 1);
+    Save(first);
+    saved.insert(saved.begin(), task_.resume_candidates[0]);
+  }
+  task_.resume_candidates = saved;
+  const auto resume = [&] {
+    Attempt attempt(task_, directory_.path());
+    return attempt.keeper.Resume(attempt.state, *attempt.alone).value();
+  };
+  EXPECT_EQ(resume().refused, 0);
+  for (int i = 0; i < 2; ++i) {
+    std::filesystem::resize_file(
+        directory_.path() / saved[static_cast<size_t>(i)] / "model-00001-of-00001.safetensors", 40);
+  }
+  const ResumedFrom resumed = resume();
+  EXPECT_EQ(resumed.refused, 2);
+  EXPECT_EQ(resumed.directory, saved[2]);
+}
+
 TEST_F(TrainingStateTest, AnAverageThatACheckpointDoesNotHoldIsNamed) {
   Attempt without(task_, directory_.path());
   without.model.Initialize(1);

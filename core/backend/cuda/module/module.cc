@@ -60,6 +60,7 @@ absl::StatusOr<CudaDevice> Describe(int device) {
   WF_RETURN_IF_ERROR(WF_CUDA_STATUS(cudaMemGetInfo(&free, &total)));
   described.free_memory = static_cast<int64_t>(free);
   described.total_memory = static_cast<int64_t>(total);
+  described.shared_memory = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
   return described;
 }
 

@@ -16,7 +16,7 @@
 namespace wavefield {
 
 // Of this header and of every class that passes through it.
-inline constexpr int kCudaModuleVersion = 1;
+inline constexpr int kCudaModuleVersion = 2;
 inline constexpr char kCudaModuleFile[] = "libwavefield_cuda.so";
 inline constexpr char kCudaModuleSymbol[] = "WavefieldCudaModule";
 
@@ -25,6 +25,7 @@ struct CudaDevice {
   int compute_capability = 0;  // 90 is 9.0
   int64_t total_memory = 0;    // bytes
   int64_t free_memory = 0;     // bytes, as of now
+  int64_t shared_memory = 0;   // bytes that a block of threads can have
 };
 
 // All functions: from one thread. Of the statuses, UNAVAILABLE says that the driver is missing,

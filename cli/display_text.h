@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace wavefield {
+
+// Columns that UTF-8 text takes, each character counted as one.
+size_t DisplayWidth(const std::string& text);
+
+// `text`, or as much of it as fits `width` columns with a mark that it was cut. `width` >= 0.
+std::string CutToWidth(const std::string& text, int width);
+
+}  // namespace wavefield

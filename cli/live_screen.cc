@@ -1,0 +1,45 @@
+#include "cli/live_screen.h"
+
+#include <cstdio>
+
+#include "cli/terminal.h"
+
+namespace wavefield {
+namespace {
+
+// The alternate screen, without cursor and without wrapping of lines that are too long.
+constexpr char kEnter[] = "\x1b[?1049h\x1b[?25l\x1b[?7l";
+constexpr char kLeave[] = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+
+void Write(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+LiveScreen::LiveScreen() {
+  std::fflush(stdout);
+  SetTerminalRestoration(kLeave);
+  Write(kEnter);
+}
+
+LiveScreen::~LiveScreen() {
+  Write(kLeave);
+  SetTerminalRestoration(nullptr);
+}
+
+void LiveScreen::Draw(const std::vector<std::string>& lines) {
+  std::string page = "\x1b[H";
+  const auto rows = static_cast<size_t>(TerminalHeight(stdout));
+  for (size_t i = 0; i < lines.size() && i < rows; ++i) {
+    if (i > 0) page += "\r\n";
+    page += lines[i] + "\x1b[K";
+  }
+  page += "\x1b[J";
+  if (page == shown_) return;
+  Write(page);
+  shown_ = std::move(page);
+}
+
+}  // namespace wavefield
