@@ -11,21 +11,15 @@ namespace {
 constexpr char kEnter[] = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 constexpr char kLeave[] = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
-void Write(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
-
 }  // namespace
 
 LiveScreen::LiveScreen() {
-  std::fflush(stdout);
   SetTerminalRestoration(kLeave);
-  Write(kEnter);
+  WriteToTerminal(kEnter);
 }
 
 LiveScreen::~LiveScreen() {
-  Write(kLeave);
+  WriteToTerminal(kLeave);
   SetTerminalRestoration(nullptr);
 }
 
@@ -38,7 +32,7 @@ void LiveScreen::Draw(const std::vector<std::string>& lines) {
   }
   page += "\x1b[J";
   if (page == shown_) return;
-  Write(page);
+  WriteToTerminal(page);
   shown_ = std::move(page);
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "absl/strings/str_split.h"
@@ -246,23 +247,27 @@ void LiveState::Apply(const v1::WatchJobResponse& update, absl::Time now) {
 
 std::string RenderSparkline(const std::vector<double>& values, int width, bool unicode) {
   const size_t cells = std::min(values.size(), static_cast<size_t>(std::max(width, 0)));
-  std::vector<double> means;
+  // Neither sums nor differences of doubles overflow it.
+  using Wide = long double;
+  static_assert(std::numeric_limits<Wide>::max_exponent >
+                std::numeric_limits<double>::max_exponent);
+  std::vector<Wide> means;
   for (size_t cell = 0; cell < cells; ++cell) {
     const size_t begin = cell * values.size() / cells, end = (cell + 1) * values.size() / cells;
-    double sum = 0;
+    Wide sum = 0;
     for (size_t i = begin; i < end; ++i) sum += values[i];
-    means.push_back(sum / static_cast<double>(end - begin));
+    means.push_back(sum / static_cast<Wide>(end - begin));
   }
-  double low = HUGE_VAL, high = -HUGE_VAL;
-  for (const double mean : means) {
+  Wide low = HUGE_VAL, high = -HUGE_VAL;
+  for (const Wide mean : means) {
     if (!std::isfinite(mean)) continue;
     low = std::min(low, mean);
     high = std::max(high, mean);
   }
   const auto& marks = unicode ? kBlocks : kLetters;
   std::string text;
-  for (const double mean : means) {
-    const double height = high > low ? (mean - low) / (high - low) : 0;
+  for (const Wide mean : means) {
+    const Wide height = high > low ? (mean - low) / (high - low) : 0;
     text += std::isfinite(mean) ? marks[static_cast<size_t>(std::lround(height * 7))] : "!";
   }
   return text;

@@ -1,5 +1,6 @@
 #include "cli/terminal.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -19,9 +20,23 @@ namespace {
 char g_notice[402];
 std::atomic<size_t> g_notice_length{0};
 std::atomic<const char*> g_restoration{nullptr};
+std::atomic_flag g_writing;
+
+void BeginWriting() {
+  while (g_writing.test_and_set(std::memory_order_acquire)) poll(nullptr, 0, 1);
+}
+void EndWriting() { g_writing.clear(std::memory_order_release); }
+
+sigset_t Interrupts() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM}) sigaddset(&signals, signal);
+  return signals;
+}
 
 // Async-signal-safe calls only.
 void EndOnSignal(int signal) {
+  BeginWriting();
   if (const char* sequence = g_restoration.load()) {
     (void)!write(STDOUT_FILENO, sequence, std::strlen(sequence));
   }
@@ -74,6 +89,7 @@ bool LocaleIsUtf8() {
 void EndCleanlyOnInterrupt() {
   struct sigaction action {};
   action.sa_handler = EndOnSignal;
+  action.sa_mask = Interrupts();  // a second one in this thread would wait for the first
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
 }
@@ -87,5 +103,17 @@ void SetInterruptNotice(const std::string& notice) {
 }
 
 void SetTerminalRestoration(const char* sequence) { g_restoration = sequence; }
+
+void WriteToTerminal(const std::string& text) {
+  // An interrupt of this thread would wait for it.
+  const sigset_t interrupts = Interrupts();
+  sigset_t before;
+  pthread_sigmask(SIG_BLOCK, &interrupts, &before);
+  BeginWriting();
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+  EndWriting();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
 
 }  // namespace wavefield

@@ -24,5 +24,8 @@ void SetInterruptNotice(const std::string& notice);
 // What an interrupt writes to stdout first, so that the terminal is left as it was; null: nothing.
 // REQUIRES: static storage.
 void SetTerminalRestoration(const char* sequence);
+// Writes to stdout at once. An interrupt waits until it is done, and nothing is written after one:
+// what is set above stays the last. Thread-safe.
+void WriteToTerminal(const std::string& text);
 
 }  // namespace wavefield

@@ -4,7 +4,7 @@
 #
 # usage: bash deploy/monitor.sh [options]
 #   --coordinator HOST:PORT   its --http-listen address, default 127.0.0.1:7071
-#   --data-dir DIR            default ~/.local/share/wavefield/monitoring
+#   --data-dir DIR            all is kept in wavefield-monitoring below it, default ~/.local/share/wavefield
 #   --prometheus-port N       default 9090
 #   --alertmanager-port N     default 9093
 #   --config DIR              of prometheus.yml and alertmanager.yml, default deploy/prometheus
@@ -16,7 +16,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 coordinator=127.0.0.1:7071 prometheus_port=9090 alertmanager_port=9093
-data_dir=${XDG_DATA_HOME:-$HOME/.local/share}/wavefield/monitoring
+data_dir=${XDG_DATA_HOME:-$HOME/.local/share}/wavefield
 config=$root/deploy/prometheus rules=$root/dashboards/prometheus
 fail() { echo "monitor.sh: $*" >&2; exit 2; }
 while (($#)); do
@@ -46,11 +46,14 @@ for program in prometheus promtool amtool "${alertmanager:-prometheus-alertmanag
     "(unpacks Debian's packages below build/prometheus), or install prometheus and prometheus-alertmanager"
 done
 
-mkdir -p "$data_dir"
-data_dir=$(realpath -- "$data_dir")
+data_dir=$(realpath -m -- "$data_dir")/wavefield-monitoring
 etc=$data_dir/etc
-rm -rf "$etc"
 mkdir -p "$etc/rules" "$etc/targets"
+# The servers inherit it: their data stays locked for as long as one of them lives.
+exec 9>"$data_dir/lock"
+flock --nonblock 9 || fail "another monitor.sh, or a server that it started, runs in $data_dir:" \
+  "end it, or give another --data-dir"
+rm -f "$etc"/rules/*.yml
 cp "$config/prometheus.yml" "$config/alertmanager.yml" "$etc"
 cp "$rules"/*.yml "$etc/rules"
 printf -- '- targets: ["%s"]\n' "$coordinator" >"$etc/targets/coordinator.yml"
@@ -99,7 +102,8 @@ ended() {  # ended: true once one of them is gone, whose last words are shown
   return 1
 }
 is_ready() (  # is_ready PORT
-  exec 3<>"/dev/tcp/127.0.0.1/$1" && printf 'GET /-/ready HTTP/1.0\r\n\r\n' >&3 && head -n 1 <&3 | grep -q ' 200 '
+  exec 3<>"/dev/tcp/127.0.0.1/$1" && printf 'GET /-/ready HTTP/1.0\r\n\r\n' >&3 &&
+    IFS= read -r -t 2 line <&3 && [[ $line == *' 200 '* ]]
 ) 2>/dev/null
 until is_ready "$alertmanager_port" && is_ready "$prometheus_port"; do
   ended && exit 1

@@ -82,6 +82,13 @@ void Cluster::PutWorker(const Worker& worker) {
   signals_.Notify(kControlSignal);
 }
 
+void Cluster::RemoveWorker(const std::string& worker, const std::string& incarnation) {
+  std::lock_guard lock(mutex_);
+  const auto found = workers_.find(worker);
+  if (found == workers_.end() || found->second.incarnation() != incarnation) return;
+  if (!leases_.IsLive(worker, incarnation)) workers_.erase(found);
+}
+
 std::vector<Worker> Cluster::Workers() const {
   std::lock_guard lock(mutex_);
   const auto holders = Holders();

@@ -34,6 +34,8 @@ class Cluster {
 
   // A worker registered, or is known from before.
   void PutWorker(const wavefield::v1::Worker& worker);
+  // It has ended in an orderly way; nothing if it registered again.
+  void RemoveWorker(const std::string& worker, const std::string& incarnation);
   // With state, used slots and heartbeat age as of now, in order of names.
   std::vector<wavefield::v1::Worker> Workers() const;
   std::optional<std::string> IncarnationOf(const std::string& worker) const;

@@ -33,28 +33,35 @@ void ControlLoop::Run(const std::function<bool()>& stopped,
 }
 
 void ControlLoop::Tick() {
-  EndLostWorkers();
+  EndSilentWorkers();
   FreeAbandonedSlots();
   ScheduleJobs();
   EndJobsThatDoNotStop();
   RemoveDeletedDirectories();
 }
 
-void ControlLoop::EndLostWorkers() {
+void ControlLoop::EndSilentWorkers() {
   for (const LeaseTable::Expired& expired : leases_.TakeExpired()) {
     const std::string why =
         fmt::format("no heartbeat for {:.1f} s", absl::ToDoubleSeconds(expired.silent_for));
-    spdlog::warn("workers/{} is lost: {}", expired.worker, why);
-    metrics_.workers_lost.Increment();
+    bool orderly = expired.draining;
     LogFailure("cannot record a lost worker", store_.Write([&](Transaction& transaction) {
       WF_ASSIGN_OR_RETURN(auto jobs, transaction.LiveJobs());
       for (JobRecord& record : jobs) {
         if (OnWorkerGone(record, expired.worker, "", why, clock_.Now())) {
+          orderly = false;
           WF_RETURN_IF_ERROR(transaction.PutJob(record));
         }
       }
-      return absl::OkStatus();
+      return orderly ? transaction.RemoveWorker(expired.worker) : absl::OkStatus();
     }));
+    if (orderly) {
+      spdlog::info("workers/{} has ended", expired.worker);
+      cluster_.RemoveWorker(expired.worker, expired.incarnation);
+    } else {
+      spdlog::warn("workers/{} is lost: {}", expired.worker, why);
+      metrics_.workers_lost.Increment();
+    }
     cluster_.EndInferenceOn(expired.worker, "", nullptr,
                             fmt::format("workers/{} was lost: {}", expired.worker, why));
   }

@@ -34,7 +34,7 @@ class ControlLoop {
   void Tick();
 
  private:
-  void EndLostWorkers();
+  void EndSilentWorkers();
   void ScheduleJobs();
   void CarryOut(const SchedulerSnapshot& snapshot);
   absl::Status ApplyPlan(Transaction& transaction, const SchedulerPlan& plan);

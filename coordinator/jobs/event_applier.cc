@@ -18,6 +18,8 @@ using wavefield::v1::TrainerEvent;
 using wavefield::v1::WorkerEvent;
 
 constexpr size_t kMaxFatalBytes = 2000;
+constexpr int kMaxHealthLayers = 1024;
+constexpr int kMaxHealthHeads = 8192;  // of all layers
 
 class Applier {
  public:
@@ -92,8 +94,9 @@ class Applier {
     if (task.rank() == 0) CountReport(record, event, now_);
     switch (event.event_case()) {
       case TrainerEvent::kTrainingStarted:
-        // All ranks say it.
-        if (!record.training_started()) outcome_.training.emplace_back(id, event);
+        if (task.rank() == 0 && !record.training_started()) {
+          outcome_.training.emplace_back(id, event);
+        }
         OnTrainingStarted(record, event.training_started(), now_);
         return absl::OkStatus();
       case TrainerEvent::kStep: {
@@ -110,12 +113,8 @@ class Applier {
         *job.mutable_last_evaluation() = evaluation;
         return transaction_.PutEvaluation(id, evaluation);
       }
-      case TrainerEvent::kFieldHealth: {
-        wavefield::v1::FieldHealth health = event.field_health();
-        health.set_attempt(job.attempt());
-        outcome_.training.emplace_back(id, event);
-        return transaction_.PutFieldHealth(id, health);
-      }
+      case TrainerEvent::kFieldHealth:
+        return TakeFieldHealth(id, record, event);
       case TrainerEvent::kCheckpointSaved:
         return TakeCheckpoint(id, record, event.checkpoint_saved());
       case TrainerEvent::kCheckpointFailed:
@@ -138,6 +137,23 @@ class Applier {
         return absl::OkStatus();
     }
     return absl::OkStatus();
+  }
+
+  absl::Status TakeFieldHealth(const std::string& id, JobRecord& record,
+                               const TrainerEvent& event) {
+    wavefield::v1::FieldHealth health = event.field_health();
+    int heads = 0;
+    for (const auto& layer : health.layers()) heads += layer.heads_size();
+    if (health.layers_size() > kMaxHealthLayers || heads > kMaxHealthHeads) {
+      AddWarning(record, fmt::format("the field's health at step {} is not kept: it has {} layers "
+                                     "with {} heads in all, and at most {} with {} are taken",
+                                     health.step(), health.layers_size(), heads, kMaxHealthLayers,
+                                     kMaxHealthHeads));
+      return absl::OkStatus();
+    }
+    health.set_attempt(record.job().attempt());
+    outcome_.training.emplace_back(id, event);
+    return transaction_.PutFieldHealth(id, health);
   }
 
   absl::Status TakeCheckpoint(const std::string& id, JobRecord& record,

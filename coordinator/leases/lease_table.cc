@@ -80,7 +80,8 @@ std::vector<LeaseTable::Expired> LeaseTable::TakeExpired() {
   std::vector<Expired> expired;
   for (auto lease = leases_.begin(); lease != leases_.end();) {
     if (HasExpired(lease->second, now)) {
-      expired.push_back({lease->first, lease->second.incarnation, now - lease->second.heard});
+      expired.push_back({lease->first, lease->second.incarnation, now - lease->second.heard,
+                         lease->second.heartbeats.draining});
       lease = leases_.erase(lease);
     } else {
       ++lease;

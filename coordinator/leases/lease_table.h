@@ -35,6 +35,7 @@ class LeaseTable {
     std::string worker;
     std::string incarnation;
     absl::Duration silent_for;
+    bool draining;  // it had said that it ends
   };
 
   LeaseTable(absl::Duration lease, const Clock& clock) : lease_(lease), clock_(clock) {}

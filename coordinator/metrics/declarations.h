@@ -98,7 +98,7 @@ inline constexpr Metric kGoodput{kCounter, "wavefield_goodput_slot_seconds_total
 // Checkpoints and storage.
 inline constexpr Metric kCheckpointSaveDuration{
     kHistogram, "wavefield_checkpoint_save_duration_seconds",
-    "Time that a step loop waited for a save.", kLatencyBuckets};
+    "Time that a step loop waited for a save.", kWaitBuckets};
 inline constexpr Metric kCheckpointStall{kGauge, "wavefield_training_checkpoint_stall_seconds",
                                          "Time that the step loop waited for the last save."};
 inline constexpr Metric kCheckpointSize{kGauge, "wavefield_training_checkpoint_size_bytes",
@@ -124,7 +124,7 @@ inline constexpr Metric kDiskFree{
 // Workers and GPUs.
 inline constexpr Metric kWorkers{kGauge, "wavefield_workers", "Workers by state."};
 inline constexpr Metric kWorkersLost{kCounter, "wavefield_workers_lost_total",
-                                     "Leases of workers that ran out."};
+                                     "Workers whose lease ran out without an orderly end."};
 inline constexpr Metric kWorkerSlots{kGauge, "wavefield_worker_slots",
                                      "Slots of ready workers, free and used, by device."};
 inline constexpr Metric kWorkerUp{kGauge, "wavefield_worker_up",
@@ -137,8 +137,9 @@ inline constexpr Metric kClockDifference{kGauge, "wavefield_worker_clock_differe
                                          "The worker's clock minus the coordinator's."};
 inline constexpr Metric kSpoolDepth{kGauge, "wavefield_worker_spool_depth",
                                     "Events that wait on the worker's disk."};
-inline constexpr Metric kSpoolSize{kGauge, "wavefield_worker_spool_bytes",
-                                   "Size of the files of events that wait on the worker's disk."};
+inline constexpr Metric kSpoolSize{
+    kGauge, "wavefield_worker_spool_bytes",
+    "Size of the spool's files; up to 4 MiB stay when nothing waits."};
 inline constexpr Metric kCpuUtilization{
     kGauge, "wavefield_worker_cpu_utilization_ratio",
     "Share of the time of all CPUs of the host that was not idle."};
@@ -172,7 +173,7 @@ inline constexpr Metric kGpuLastXid{
     "The driver's last critical error (Xid) since the worker's start; 0: none."};
 inline constexpr Metric kGpuThrottled{
     kGauge, "wavefield_gpu_throttled",
-    "1 while the driver slows the clock down because of heat or power."};
+    "1 while the driver slows the clock down for heat or the power supply's brake."};
 
 // Field health.
 inline constexpr Metric kTimeConstant{
@@ -211,7 +212,7 @@ inline constexpr Metric kSeries{kGauge, "wavefield_metrics_series",
                                 "Series of jobs, workers, GPUs and layers that are shown."};
 inline constexpr Metric kSeriesDropped{
     kCounter, "wavefield_metrics_series_dropped_total",
-    "Series that were refused because there were as many as --metrics-max-series allows."};
+    "Values left out because there were as many series as --metrics-max-series allows."};
 inline constexpr Metric kBuildInfo{kGauge, "wavefield_build_info",
                                    "Version of the coordinator; 1."};
 inline constexpr Metric kProcessStart{kGauge, "process_start_time_seconds",

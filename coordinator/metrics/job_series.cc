@@ -116,10 +116,14 @@ void ShowNewest(SeriesGroup& series, int64_t step, int64_t bytes, absl::Time com
   series.Set(metric::kCheckpointTime, absl::ToDoubleSeconds(committed - absl::UnixEpoch()));
 }
 
-// Of the magnitudes. REQUIRES a head.
-double MedianOverHeads(const LayerHealth& layer, double (HeadHealth::*value)() const) {
+// Of the magnitudes that are finite; none: there is no such head.
+std::optional<double> MedianOverHeads(const LayerHealth& layer,
+                                      double (HeadHealth::*value)() const) {
   std::vector<double> values;
-  for (const HeadHealth& head : layer.heads()) values.push_back(std::abs((head.*value)()));
+  for (const HeadHealth& head : layer.heads()) {
+    if (std::isfinite((head.*value)())) values.push_back(std::abs((head.*value)()));
+  }
+  if (values.empty()) return std::nullopt;
   const auto middle = values.begin() + std::ssize(values) / 2;
   std::nth_element(values.begin(), middle, values.end());
   if (values.size() % 2 == 1) return *middle;
@@ -127,19 +131,19 @@ double MedianOverHeads(const LayerHealth& layer, double (HeadHealth::*value)() c
 }
 
 void ShowLayer(SeriesGroup& series, const std::string& layer, const LayerHealth& health) {
-  const auto set = [&](const Metric& metric, double value) {
-    series.Set(metric, value, {{"layer", layer}});
+  const auto set = [&](const Metric& metric, std::optional<double> value) {
+    if (value) series.Set(metric, *value, {{"layer", layer}});
   };
   set(metric::kResidualRms, health.residual_rms());
   set(metric::kMixerRms, health.mixer_rms());
   if (health.has_gradient_rms()) set(metric::kGradientRms, health.gradient_rms());
   if (health.has_update_ratio()) set(metric::kUpdateRatio, health.update_ratio());
-  if (health.heads().empty()) return;
   set(metric::kFrequency, MedianOverHeads(health, &HeadHealth::frequency));
   set(metric::kCouplingEntropy, MedianOverHeads(health, &HeadHealth::coupling_entropy));
   const auto set_quantile = [&](const char* quantile, double (HeadHealth::*value)() const) {
-    series.Set(metric::kTimeConstant, MedianOverHeads(health, value),
-               {{"layer", layer}, {"token_quantile", quantile}});
+    if (const auto median = MedianOverHeads(health, value)) {
+      series.Set(metric::kTimeConstant, *median, {{"layer", layer}, {"token_quantile", quantile}});
+    }
   };
   set_quantile("0.1", &HeadHealth::time_constant_p10);
   set_quantile("0.5", &HeadHealth::time_constant_p50);

@@ -66,7 +66,6 @@ std::string SeriesTable::Text() const {
     std::string* lines = nullptr;
     std::string_view name;
     for (const auto& [key, series] : group->series_) {
-      if (!series.shown) continue;
       if (key.first != name) {
         name = key.first;
         lines = &families[name];
@@ -146,26 +145,25 @@ SeriesGroup::Key SeriesGroup::KeyOf(const Metric& metric, SeriesLabels more) con
 }
 
 SeriesGroup::Series* SeriesGroup::Find(const Metric& metric, SeriesLabels more) {
-  const auto [found, added] = series_.try_emplace(KeyOf(metric, more));
-  Series& series = found->second;
-  if (added) {
-    series.metric = &metric;
+  Key key = KeyOf(metric, more);
+  auto found = series_.find(key);
+  if (found == series_.end()) {
+    Series series{.metric = &metric};
     if (metric.type == Metric::Type::kHistogram) series.buckets.resize(metric.buckets.size() + 1);
-  }
-  series.set = true;
-  if (series.shown) return &series;
-  const int64_t size = labels_.empty() ? 0 : series.size();
-  if (table_.shown_ + size <= table_.max_series_) {
+    const int64_t size = labels_.empty() ? 0 : series.size();
+    if (table_.shown_ + size > table_.max_series_) {
+      ++table_.refused_;
+      return nullptr;
+    }
     table_.shown_ += size;
-    series.shown = true;
-    return &series;
+    found = series_.emplace(std::move(key), std::move(series)).first;
   }
-  if (added) table_.refused_ += size;
-  return nullptr;
+  found->second.set = true;
+  return &found->second;
 }
 
 void SeriesGroup::Forget(const Series& series) {
-  if (series.shown && !labels_.empty()) table_.shown_ -= series.size();
+  if (!labels_.empty()) table_.shown_ -= series.size();
 }
 
 void SeriesGroup::Set(const Metric& gauge, double value, SeriesLabels more) {

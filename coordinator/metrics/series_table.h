@@ -20,8 +20,9 @@ class SeriesGroup;
 
 // The series of jobs, workers and the cluster, ready to be printed: a scrape of tens of thousands
 // costs little more than writing their values, since their labels are text already. At most
-// `max_series` series of groups that have labels; further ones are refused and counted. Series of a
-// histogram count one by one. Thread-safe, with its groups.
+// `max_series` series of groups that have labels: values of further ones are refused and counted.
+// Series of a histogram count one by one. Thread-safe, with its groups: Text() holds the one lock
+// while it writes, and a group's values wait for it, tens of milliseconds where there are so many.
 class SeriesTable {
  public:
   explicit SeriesTable(int64_t max_series) : max_series_(max_series) {}
@@ -30,7 +31,7 @@ class SeriesTable {
 
   // All series in Prometheus's text format, families in order of names.
   std::string Text() const;
-  // Series of groups that have labels, and how many were refused so far.
+  // Series of groups that have labels, and how many values were refused so far.
   int64_t shown() const;
   int64_t refused() const;
 
@@ -72,8 +73,7 @@ class SeriesGroup {
     const Metric* metric = nullptr;
     double value = 0;               // of a histogram: the sum
     std::vector<uint64_t> buckets;  // of a histogram, the last without a bound
-    bool shown = false;
-    bool set = false;  // since the last Sweep()
+    bool set = false;               // since the last Sweep()
 
     int64_t size() const {
       return metric->type == Metric::Type::kHistogram ? std::ssize(buckets) + 2 : 1;

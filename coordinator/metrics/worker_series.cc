@@ -63,9 +63,10 @@ void WorkerSeries::Show(const std::vector<Worker>& workers) {
   const std::lock_guard lock(mutex_);
   const absl::Duration now = clock_.Monotonic();
   for (const Worker& worker : workers) {
+    const bool ready = worker.state() == WORKER_STATE_READY;
+    if (!ready && !worker.has_heartbeat_age() && !workers_.contains(worker.name())) continue;
     Shown& shown = workers_[worker.name()];
     shown.known = true;
-    const bool ready = worker.state() == WORKER_STATE_READY;
     shown.lost_at = ready ? absl::InfiniteDuration() : std::min(shown.lost_at, now);
     if (shown.lost_at + retention_ <= now) {
       shown.series.reset();

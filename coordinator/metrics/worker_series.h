@@ -20,7 +20,8 @@ class WorkerSeries {
       : table_(table), clock_(clock), retention_(retention) {}
 
   // Shows these, and no others any more. Of a lost worker it says that alone, for the retention
-  // from the first time that it is seen so.
+  // from the first time that it is seen so; and nothing of one that was lost before it was ever
+  // seen and that nobody waits for: it may be long gone.
   void Show(const std::vector<wavefield::v1::Worker>& workers);
 
  private:

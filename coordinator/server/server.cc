@@ -17,6 +17,7 @@
 #include "coordinator/jobs/job_states.h"
 #include "coordinator/metrics/cluster_series.h"
 #include "coordinator/metrics/http_server.h"
+#include "coordinator/metrics/label_values.h"
 #include "coordinator/metrics/worker_series.h"
 #include "coordinator/rpc/checkpoint_service.h"
 #include "coordinator/rpc/dataset_service.h"
@@ -28,6 +29,7 @@
 #include "coordinator/server/start_checks.h"
 #include "coordinator/store/sqlite_store.h"
 #include "core/base/file.h"
+#include "core/base/logging.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/channel.h"
 
@@ -39,6 +41,20 @@ constexpr size_t kReportThreads = 8;
 constexpr size_t kMaxQueuedCalls = 1024;
 constexpr size_t kMaxStreams = 1024;
 constexpr std::chrono::seconds kShutdownGrace{2};
+
+// How an attempt or a job ended. `before`: null if that is not known.
+void LogEnd(const JobRecord* before, const JobRecord& record) {
+  const v1::Job& job = record.job();
+  if (before == nullptr || before->job().state() == job.state()) return;
+  const LogScope about({.job = JobId(record)});
+  if (job.state() == v1::JOB_STATE_QUEUED) {
+    spdlog::warn("{} is queued again: {}", job.name(), job.state_message());
+  } else if (HasEnded(job.state())) {
+    const bool failed = job.state() == v1::JOB_STATE_FAILED;
+    spdlog::log(failed ? spdlog::level::warn : spdlog::level::info, "{} {}: {}", job.name(),
+                NameOf(job.state()), job.state_message());
+  }
+}
 
 }  // namespace
 
@@ -94,6 +110,9 @@ struct Server::Parts {
 absl::Status Server::Parts::Open(const std::filesystem::path& storage_root) {
   SqliteStore::Observer observer;
   observer.committed = [this](const std::vector<JobRecord>& records) {
+    for (const JobRecord& record : records) {
+      LogEnd(cluster.FindLiveJob(JobId(record)).get(), record);
+    }
     cluster.JobsCommitted(records);
     series.JobsCommitted(records);
   };

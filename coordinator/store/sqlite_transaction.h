@@ -58,6 +58,7 @@ class SqliteTransaction final : public Transaction {
   absl::Status DeletionDone(const std::string& directory) override;
   absl::Status PutDataset(const std::string& id, const DatasetRecord& record) override;
   absl::Status PutWorker(const std::string& id, const WorkerRecord& record) override;
+  absl::Status RemoveWorker(const std::string& id) override;
   absl::Status SetAcknowledgedSequence(const std::string& worker, const std::string& incarnation,
                                        int64_t sequence) override;
   absl::Status PutRequest(const std::string& id, const RequestRecord& record,

@@ -105,6 +105,11 @@ absl::Status SqliteTransaction::PutWorker(const std::string& id, const WorkerRec
   return statement.Bind(id).BindBlob(bytes).Bind(Crc32c(bytes)).Run();
 }
 
+absl::Status SqliteTransaction::RemoveWorker(const std::string& id) {
+  WF_ASSIGN_OR_RETURN(auto statement, connection_.Prepare("DELETE FROM workers WHERE id = ?"));
+  return statement.Bind(id).Run();
+}
+
 absl::Status SqliteTransaction::SetAcknowledgedSequence(const std::string& worker,
                                                         const std::string& incarnation,
                                                         int64_t sequence) {

@@ -118,6 +118,7 @@ class Transaction : public StoreReader {
   virtual absl::Status DeletionDone(const std::string& directory) = 0;
   virtual absl::Status PutDataset(const std::string& id, const DatasetRecord& record) = 0;
   virtual absl::Status PutWorker(const std::string& id, const WorkerRecord& record) = 0;
+  virtual absl::Status RemoveWorker(const std::string& id) = 0;
   virtual absl::Status SetAcknowledgedSequence(const std::string& worker,
                                                const std::string& incarnation,
                                                int64_t sequence) = 0;

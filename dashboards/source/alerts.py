@@ -115,10 +115,7 @@ _ALERTS = (
     Alert("WorkerLost", "warning",
           "wavefield_worker_up == 0",
           "Worker {{ $labels.worker }} is lost",
-          "The lease of {{ $labels.worker }} ran out:"
-          ' {{ with printf "wavefield_worker_heartbeat_age_seconds{worker=\'%s\'}" $labels.worker | query }}'
-          "its last heartbeat came {{ . | first | value | humanizeDuration }} ago{{ else }}it has sent no"
-          " heartbeat{{ end }}. Its jobs start again elsewhere.",
+          "The lease of {{ $labels.worker }} ran out: it sends no heartbeats. Its jobs start again elsewhere.",
           _ONE_WORKER),
     Alert("SpoolGrowing", "warning",
           "delta(wavefield_worker_spool_depth[<window>]) > 0 and wavefield_worker_spool_depth > <depth>",
@@ -140,7 +137,7 @@ _ALERTS = (
           "avg_over_time(wavefield_gpu_throttled[<window>]) > <share>",
           "GPU {{ $labels.gpu }} of {{ $labels.worker }} is slowed down",
           "The driver slowed GPU {{ $labels.gpu }} of {{ $labels.worker }} down for"
-          " {{ $value | humanizePercentage }} of the last <window>, because of heat or power.",
+          " {{ $value | humanizePercentage }} of the last <window>, for heat or the power supply's brake.",
           _ONE_WORKER),
     Alert("GpuXid", "critical",
           "wavefield_gpu_last_xid > 0",

@@ -179,6 +179,10 @@ TEST(SparklineTest, ShowsMeansOfEqualSharesAndMarksWhatIsNotFinite) {
   EXPECT_EQ(RenderSparkline({0, std::nan(""), HUGE_VAL, 1}, 4, false), ".!!@");
   EXPECT_EQ(RenderSparkline({3, 3}, 2, false), "..");
   EXPECT_EQ(RenderSparkline({std::nan("")}, 2, false), "!");
+  EXPECT_EQ(RenderSparkline({-1e308, 0, 1e308}, 3, false), ".+@");
+  EXPECT_EQ(RenderSparkline({1e308, 1e308, -1e308, -1e308}, 2, false), "@.");
+  EXPECT_EQ(RenderSparkline({1e308, 1e308, 1e308, 1e308}, 2, false), "..");
+  EXPECT_EQ(RenderSparkline({0, 5e-324}, 2, false), ".@");
   EXPECT_EQ(RenderSparkline({}, 2, false), "");
   EXPECT_EQ(RenderSparkline({1}, 0, false), "");
 }

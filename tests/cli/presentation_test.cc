@@ -1,9 +1,14 @@
 // What people see: numbers, tables, bars, job pages.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "absl/time/clock.h"
 #include "cli/format.h"
@@ -11,10 +16,12 @@
 #include "cli/job_view.h"
 #include "cli/progress_bar.h"
 #include "cli/table.h"
+#include "cli/terminal.h"
 
 namespace wavefield {
 namespace {
 
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -87,6 +94,44 @@ TEST(ProgressBarTest, FillsInProportionAndClamps) {
   EXPECT_EQ(RenderBar(7, 12), "[##########]");
   EXPECT_EQ(RenderBar(-1, 12), "[----------]");
   EXPECT_EQ(RenderBar(std::nan(""), 12), "[----------]");
+}
+
+// A program that writes to its stdout without pause, interrupted; what it wrote.
+std::string OutputOfAnInterruptedProgram() {
+  int fds[2];
+  EXPECT_EQ(pipe(fds), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(fds[1], STDOUT_FILENO);
+    close(fds[0]);
+    close(fds[1]);
+    EndCleanlyOnInterrupt();
+    SetTerminalRestoration("restored");
+    std::thread([] {
+      while (true) WriteToTerminal("page ");
+    }).join();
+  }
+  close(fds[1]);
+  std::string output;
+  char buffer[4096];
+  ssize_t count;
+  while ((count = read(fds[0], buffer, sizeof(buffer))) > 0) {
+    if (output.empty()) kill(child, SIGINT);
+    output.append(buffer, static_cast<size_t>(count));
+  }
+  close(fds[0]);
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGINT) << status;
+  return output;
+}
+
+TEST(TerminalTest, NothingIsWrittenAfterAnInterruptRestoredTheTerminal) {
+  for (int i = 0; i < 50; ++i) {
+    const std::string output = OutputOfAnInterruptedProgram();
+    ASSERT_THAT(output.substr(output.size() - std::min<size_t>(output.size(), 40)),
+                EndsWith("page restored"));
+  }
 }
 
 TEST(CompletionTest, TheBudgetThatEndsFirstCounts) {

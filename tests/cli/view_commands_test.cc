@@ -216,7 +216,7 @@ class Terminal {
     return output_;
   }
   void WaitFor(const std::string& text) {
-    for (int i = 0; i < 1000 && output().find(text) == std::string::npos; ++i) {
+    for (int i = 0; i < 6000 && output().find(text) == std::string::npos; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     EXPECT_THAT(output(), HasSubstr(text));

@@ -98,11 +98,12 @@ void FakeWorker::Disconnect() {
   watch_.reset();
 }
 
-absl::Status FakeWorker::Heartbeat(int64_t spool_depth) {
+absl::Status FakeWorker::Heartbeat(int64_t spool_depth, bool draining) {
   v1::HeartbeatRequest request;
   request.set_name("workers/" + id_);
   request.set_incarnation(incarnation_);
   request.set_spool_depth(spool_depth);
+  request.set_draining(draining);
   {
     std::lock_guard lock(mutex_);
     request.mutable_gpus()->Assign(gpus_.begin(), gpus_.end());

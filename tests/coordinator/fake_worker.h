@@ -38,7 +38,7 @@ class FakeWorker {
   // Falls silent: no heartbeats any more.
   void Hang();
 
-  absl::Status Heartbeat(int64_t spool_depth = 0);
+  absl::Status Heartbeat(int64_t spool_depth = 0, bool draining = false);
 
   // The newest list; waits up to ten seconds until it has so many assignments.
   v1::AssignmentList WaitForAssignments(int count);

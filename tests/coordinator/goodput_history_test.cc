@@ -21,7 +21,7 @@
 namespace wavefield::coordinator {
 namespace {
 
-constexpr int kHistories = 2000;
+constexpr int kHistories = 500;
 constexpr int kRounds = 40;
 
 std::array<int64_t, 10> Buckets(const v1::Goodput& g) {

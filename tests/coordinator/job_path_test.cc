@@ -1,5 +1,6 @@
 // Jobs from submission to their end, over gRPC, with workers that only say what happens.
 #include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
 #include "core/base/file.h"
@@ -247,6 +248,36 @@ TEST_F(JobPath, ASilentWorkerIsLost) {
   EXPECT_TRUE(absl::IsNotFound(worker_->Heartbeat())) << "it must register again";
   WaitForJob("x",
              [](const v1::Job& j) { return j.reason() == v1::JOB_REASON_WAITING_FOR_WORKERS; });
+}
+
+TEST_F(JobPath, HowAttemptsAndJobsEndIsLogged) {
+  StartJob("x", 1);
+  testing::internal::CaptureStdout();
+  EXPECT_TRUE(worker_->ReportSignal("x/1/0", 9).ok());
+  EXPECT_TRUE(worker_->ReportExit("x/1/1", 1).ok());
+  WaitForJob("x", [](const v1::Job& job) { return job.attempt() == 2; });
+  EXPECT_TRUE(worker_->ReportSignal("x/2/0", 9).ok());
+  WaitForState("x", v1::JOB_STATE_FAILED);
+  Stop();
+  const std::string log = testing::internal::GetCapturedStdout();
+  EXPECT_THAT(log, HasSubstr("jobs/x is queued again: restarts (1 of 1) because rank 0"));
+  EXPECT_THAT(log, HasSubstr("jobs/x failed: rank 0"));
+}
+
+TEST_F(JobPath, ANonsensicalClockOfAWorkerCanBePrinted) {
+  worker_->Hang();
+  for (const int64_t seconds : {INT64_MAX, INT64_MIN}) {
+    v1::HeartbeatRequest heartbeat;
+    heartbeat.set_name("workers/a");
+    heartbeat.set_incarnation("a1");
+    heartbeat.mutable_worker_time()->set_seconds(seconds);
+    v1::HeartbeatResponse answer;
+    ASSERT_TRUE(Call(*workers_, &v1::WorkerService::Stub::Heartbeat, heartbeat, answer).ok());
+    v1::ListWorkersResponse response;
+    ASSERT_TRUE(Call(*workers_, &v1::WorkerService::Stub::ListWorkers, {}, response).ok());
+    std::string json;
+    EXPECT_TRUE(google::protobuf::util::MessageToJsonString(response, &json).ok());
+  }
 }
 
 TEST_F(JobPath, AWorkerStartedAnewHasLostItsTasksAtOnce) {

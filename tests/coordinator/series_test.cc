@@ -8,6 +8,7 @@
 
 #include "coordinator/jobs/timestamps.h"
 #include "coordinator/metrics/job_series.h"
+#include "coordinator/metrics/label_values.h"
 #include "coordinator/metrics/loss_statistics.h"
 #include "coordinator/metrics/worker_series.h"
 #include "tests/coordinator/fake_worker.h"
@@ -66,7 +67,7 @@ TEST(SeriesTable, WhatIsNotFiniteLeavesAValueAsItIs) {
   EXPECT_EQ(table.shown(), 1);
 }
 
-TEST(SeriesTable, BeyondTheLimitSeriesAreRefusedAndCountedOnceUntilThereIsRoom) {
+TEST(SeriesTable, BeyondTheLimitValuesAreRefusedAndCountedUntilThereIsRoom) {
   SeriesTable table(6);
   SeriesGroup own(table, {}), x(table, {{"job", "x"}}), y(table, {{"job", "y"}});
   {
@@ -76,7 +77,7 @@ TEST(SeriesTable, BeyondTheLimitSeriesAreRefusedAndCountedOnceUntilThereIsRoom) 
     EXPECT_EQ(table.shown(), 6);
     y.Set(kGaugeA, 2);
     y.Set(kGaugeA, 3);
-    EXPECT_EQ(table.refused(), 1);
+    EXPECT_EQ(table.refused(), 2);
     own.Set(kGaugeA, 4);
     EXPECT_EQ(ValueOf(table.Text(), "a"), 4) << "the cluster's own have no limit";
     EXPECT_FALSE(ValueOf(table.Text(), "a{job=\"y\"}"));
@@ -84,9 +85,16 @@ TEST(SeriesTable, BeyondTheLimitSeriesAreRefusedAndCountedOnceUntilThereIsRoom) 
   EXPECT_EQ(table.shown(), 1);
   y.Set(kGaugeA, 3);
   EXPECT_EQ(ValueOf(table.Text(), "a{job=\"y\"}"), 3);
-  EXPECT_EQ(table.refused(), 1);
+  EXPECT_EQ(table.refused(), 2);
   y.Remove(kGaugeA);
   EXPECT_EQ(table.shown(), 1);
+}
+
+TEST(LabelValues, OfNumbersThatHaveNoNameAreUnknown) {
+  EXPECT_EQ(NameOf(v1::JOB_STATE_RUNNING), "running");
+  EXPECT_EQ(NameOf(v1::JOB_REASON_UNSPECIFIED), "none");
+  EXPECT_EQ(NameOf(static_cast<v1::JobState>(99)), "unknown");
+  EXPECT_EQ(NameOf(static_cast<v1::JobReason>(99)), "unknown");
 }
 
 TEST(SeriesTable, ASweepTakesWhatWasNotSetSinceTheLast) {
@@ -243,6 +251,41 @@ TEST_F(JobSeriesTest, SpikesRefusedCheckpointsAndGoodputAreCounted) {
   EXPECT_EQ(bucket("useful_steps"), 1.5);
   EXPECT_EQ(bucket("hang"), 0.25);
   EXPECT_EQ(bucket("idle"), 0);
+}
+
+TEST_F(JobSeriesTest, TheMedianIsOverHeadsThatAreFinite) {
+  series_.JobsCommitted({StartedJob("x", 1)});
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  v1::FieldHealth health;
+  for (const auto& frequencies : {std::vector{nan, 3.0, nan, -1.0}, std::vector{nan, nan}}) {
+    v1::LayerHealth& layer = *health.add_layers();
+    for (const double frequency : frequencies) layer.add_heads()->set_frequency(frequency);
+  }
+  series_.ShowFieldHealth("x", health);
+  const std::string name = "wavefield_field_frequency_radians{training_job=\"x\",layer=\"";
+  EXPECT_EQ(Value(name + "0\"}"), 2);
+  EXPECT_FALSE(Value(name + "1\"}"));
+}
+
+TEST(WorkerSeries, OfAWorkerThatWasLostBeforeItWasEverSeenNothingIsShown) {
+  SeriesTable table(1000);
+  ManualClock clock;
+  WorkerSeries series(table, clock, absl::Minutes(10));
+  v1::Worker worker;
+  worker.set_name("workers/a");
+  worker.set_state(v1::WORKER_STATE_LOST);
+  series.Show({worker});
+  EXPECT_EQ(table.Text(), "");
+  worker.mutable_heartbeat_age()->set_seconds(1);  // it holds work, and is waited for
+  series.Show({worker});
+  worker.clear_heartbeat_age();
+  series.Show({worker});
+  EXPECT_EQ(ValueOf(table.Text(), "wavefield_worker_up{worker=\"a\"}"), 0);
+  clock.Advance(absl::Minutes(11));
+  for (int scrape = 0; scrape < 2; ++scrape) {
+    series.Show({worker});
+    EXPECT_EQ(table.Text(), "");
+  }
 }
 
 TEST(WorkerSeries, TheSeriesOfWorkersThatAreGoneOrLongLostVanish) {

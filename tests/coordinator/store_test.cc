@@ -344,5 +344,36 @@ TEST_F(StoreTest, EventsAreTakenOnceAndInOrder) {
   EXPECT_EQ(GetJob("a")->job().last_step().step(), 7);
 }
 
+TEST_F(StoreTest, FieldHealthOfAbsurdSizeIsRefusedWithAWarning) {
+  v1::ReportEventsRequest request;
+  const auto add = [&](int layers, int heads_of_each) {
+    v1::WorkerEvent& event = *request.add_events();
+    event.set_sequence(request.events_size());
+    event.set_task_id("a/1/0");
+    v1::FieldHealth& health = *event.mutable_trainer()->mutable_field_health();
+    for (int layer = 0; layer < layers; ++layer) {
+      v1::LayerHealth& added = *health.add_layers();
+      for (int head = 0; head < heads_of_each; ++head) added.add_heads();
+    }
+  };
+  add(1025, 0);
+  add(2, 4097);
+  add(1024, 8);
+  absl::StatusOr<EventOutcome> outcome;
+  const absl::Status written = store_->Write([&](Transaction& transaction) -> absl::Status {
+    JobRecord record = StartedJob("a", 1);
+    WF_RETURN_IF_ERROR(transaction.PutJob(record));
+    outcome = ApplyEvents(transaction, "a", "a1", request, absl::FromUnixSeconds(1));
+    return outcome.status();
+  });
+  ASSERT_TRUE(written.ok()) << written;
+  ASSERT_EQ(outcome->training.size(), 1u);
+  EXPECT_EQ(outcome->training[0].second.field_health().layers_size(), 1024);
+  const v1::Job job = GetJob("a")->job();
+  ASSERT_EQ(job.warnings_size(), 2);
+  EXPECT_THAT(job.warnings(0), HasSubstr("1025 layers with 0 heads"));
+  EXPECT_THAT(job.warnings(1), HasSubstr("2 layers with 8194 heads"));
+}
+
 }  // namespace
 }  // namespace wavefield::coordinator

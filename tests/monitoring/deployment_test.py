@@ -1,10 +1,13 @@
-"""deploy/compose, deploy/images and deploy/prometheus, as far as it can be told without a container engine."""
+"""The scripts of deploy/ that watch a cluster; deploy/compose, deploy/images and deploy/prometheus, as far as it can
+be told without a container engine."""
 
 import contextlib
 import json
 import os
 import pathlib
 import re
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +16,8 @@ import time
 import unittest
 
 import yaml
+
+from ports import fixed_ports
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ["WAVEFIELD_BIN_DIR"])
@@ -26,12 +31,6 @@ os.environ["PATH"] += f":{ROOT}/build/prometheus/usr/bin"
 def run(*command):
     done = subprocess.run([*map(str, command)], text=True, capture_output=True)
     return done.returncode, done.stdout + done.stderr
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 class Deployment(unittest.TestCase):
@@ -119,9 +118,9 @@ class Deployment(unittest.TestCase):
     def test_the_services_understand_each_other(self):
         """Their command lines, environments and health checks, outside of containers."""
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-            here = {"/run/wavefield-keys": f"{folder}/keys", "/var/lib/wavefield": f"{folder}/NAME",
-                    "/srv/wavefield": f"{folder}/storage", "0.0.0.0:7070": "0.0.0.0:0",
-                    "0.0.0.0:7071": f"0.0.0.0:{free_port()}"}
+            here = {"/run/wavefield-keys": f"{folder}/keys", "/run/wavefield-client": f"{folder}/client",
+                    "/var/lib/wavefield": f"{folder}/NAME", "/srv/wavefield": f"{folder}/storage",
+                    "0.0.0.0:7070": "0.0.0.0:0", "0.0.0.0:7071": f"0.0.0.0:{fixed_ports(1)[0]}"}
 
             def moved(text, name):
                 for old, new in here.items():
@@ -145,9 +144,10 @@ class Deployment(unittest.TestCase):
                 *command, script = self.services[name]["healthcheck"]["test"][1:]
                 return subprocess.run([*command, moved(script, name)], env=environment).returncode == 0
 
-            for name in ("keys", "storage", "coordinator", "worker"):
+            for name in ("keys", "client", "storage", "coordinator", "worker"):
                 os.mkdir(f"{folder}/{name}")
-            self.assert_passes("bash", ROOT / "deploy/images/make-keys.sh", f"{folder}/keys", "coordinator")
+            self.assert_passes("bash", ROOT / "deploy/images/make-keys.sh",
+                               *(moved(flag, "keys") for flag in self.services["keys"]["command"]))
             address, _ = start("coordinator")
             here["127.0.0.1/7071"] = "127.0.0.1/" + here["0.0.0.0:7071"].split(":")[1]
             here["coordinator:7070"] = "localhost:" + address.split(":")[1]
@@ -159,9 +159,15 @@ class Deployment(unittest.TestCase):
                 self.assertLess(time.monotonic(), deadline, "the worker does not get healthy")
                 time.sleep(0.1)
 
+    def test_clients_never_see_the_private_key(self):
+        members = {volume: {name for name, service in self.services.items()
+                            if any(mount.startswith(f"{volume}:") for mount in service.get("volumes", []))}
+                   for volume in ("keys", "client")}
+        self.assertEqual(members, {"keys": {"keys", "coordinator"}, "client": {"keys", "worker", "cli"}})
+
     def test_keys_are_made_once_and_for_their_owner_alone(self):
-        with tempfile.TemporaryDirectory() as folder:
-            make = ("bash", ROOT / "deploy/images/make-keys.sh", folder, "coordinator")
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as client:
+            make = ("bash", ROOT / "deploy/images/make-keys.sh", folder, client, "coordinator")
             self.assert_passes(*make)
             names = ("cert.pem", "key.pem", "token")
             first = {name: (pathlib.Path(folder) / name).read_bytes() for name in names}
@@ -171,6 +177,117 @@ class Deployment(unittest.TestCase):
                                "coordinator", f"{folder}/cert.pem")
             self.assert_passes(*make)
             self.assertEqual(first, {name: (pathlib.Path(folder) / name).read_bytes() for name in names})
+            copied = {path.name: path.read_bytes() for path in pathlib.Path(client).iterdir()}
+            self.assertEqual(copied, {name: first[name] for name in ("cert.pem", "token")})
+            self.assertEqual({path.stat().st_mode & 0o077 for path in pathlib.Path(client).iterdir()}, {0})
+
+
+class MonitorScript(unittest.TestCase):
+
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        prometheus, self.alertmanager = fixed_ports(2)
+        self.command = ["bash", ROOT / "deploy/monitor.sh", "--data-dir", self.folder, "--prometheus-port",
+                        str(prometheus), "--alertmanager-port", str(self.alertmanager)]
+
+    def test_it_leaves_what_it_did_not_write_and_runs_once_in_a_folder(self):
+        (self.folder / "etc").mkdir()
+        (self.folder / "etc/fstab").write_text("mine")
+        stale = self.folder / "wavefield-monitoring/etc/rules/old.yml"
+        stale.parent.mkdir(parents=True)
+        stale.write_text("groups: nonsense")
+        with subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as first:
+            try:
+                line = first.stdout.readline()
+                self.assertTrue(line.startswith("ready "), line)
+                code, output = run(*self.command)
+                self.assertEqual(code, 2, output)
+                self.assertIn(f"another monitor.sh, or a server that it started, runs in {self.folder}", output)
+            finally:
+                first.send_signal(signal.SIGINT)
+                first.communicate(timeout=30)
+        self.assertEqual(first.returncode, 130)
+        self.assertEqual((self.folder / "etc/fstab").read_text(), "mine")
+        self.assertEqual({path.name for path in self.folder.iterdir()}, {"etc", "wavefield-monitoring"})
+        self.assertFalse(stale.exists())
+
+    def test_it_ends_where_a_listener_that_says_nothing_has_a_port(self):
+        with socket.create_server(("127.0.0.1", self.alertmanager)):
+            code, output = run("timeout", 30, *self.command)  # with what it started
+        self.assertEqual(code, 1, output)
+        self.assertIn("alertmanager ended", output)
+        self.assertNotIn("ready http", output)
+
+
+class UnpackScript(unittest.TestCase):
+    """With an apt of the test's own, where no program that it looks for is in PATH."""
+
+    APT = """#!/bin/bash
+cd "$APT"
+case $1 in
+  update) touch updates/$RANDOM$RANDOM; touch "${KNOWS_AFTER_UPDATE:-/dev/null}" ;;
+  download) [[ -e known ]] || { echo "E: No packages found" >&2; exit 100; }; cp *.deb "$OLDPWD" ;;
+esac
+"""
+
+    def setUp(self):
+        self.root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.apt, self.target = self.root / "apt", self.root / "build/prometheus"
+        for folder in ("apt/updates", "bin", "deploy"):
+            (self.root / folder).mkdir(parents=True)
+        for program in "bash cat cp dirname dpkg-deb mkdir mktemp mv rm sed tar touch".split():
+            (self.root / "bin" / program).symlink_to(shutil.which(program))
+        self.write_program("apt-get", self.APT)
+        self.write_program("sudo", '#!/bin/bash\nexec "$@"\n')
+        shutil.copy(ROOT / "deploy/unpack-prometheus.sh", self.root / "deploy")
+        for package, programs in {"prometheus": ("prometheus", "promtool"),
+                                  "prometheus-alertmanager": ("prometheus-alertmanager", "amtool")}.items():
+            source = self.root / "source" / package
+            for folder in ("DEBIAN", "usr/bin"):
+                (source / folder).mkdir(parents=True)
+            (source / "DEBIAN/control").write_text(f"Package: {package}\nVersion: 1\nArchitecture: all\n"
+                                                   "Maintainer: nobody <nobody@example.org>\nDescription: none\n")
+            for program in programs:
+                path = source / "usr/bin" / program
+                path.write_text("/usr/share/prometheus/alertmanager")
+                path.chmod(0o755)
+            subprocess.run(["dpkg-deb", "--build", "--root-owner-group", source, self.apt / f"{package}_1_all.deb"],
+                           check=True, capture_output=True)
+
+    def write_program(self, name, text):
+        path = self.root / "bin" / name
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def unpack(self, **environment):
+        done = subprocess.run(["bash", self.root / "deploy/unpack-prometheus.sh"], text=True, capture_output=True,
+                              env={"PATH": f"{self.root}/bin", "APT": str(self.apt), **environment})
+        self.assertLessEqual({path.name for path in (self.root / "build").iterdir()}, {"prometheus"})
+        return done.returncode, done.stdout + done.stderr
+
+    def updates(self):
+        return len(list((self.apt / "updates").iterdir()))
+
+    def test_it_asks_apt_to_learn_of_the_packages_once(self):
+        code, output = self.unpack()
+        self.assertEqual((code, self.updates()), (1, 1), output)
+        self.assertIn("apt-get download got no prometheus prometheus-alertmanager", output)
+        code, output = self.unpack(KNOWS_AFTER_UPDATE=str(self.apt / "known"))
+        self.assertEqual((code, self.updates()), (0, 2), output)
+        self.assertEqual({path.name for path in (self.target / "usr/bin").iterdir()},
+                         {"prometheus", "promtool", "prometheus-alertmanager", "amtool"})
+        self.assertEqual(self.unpack(), (0, ""))
+
+    def test_what_was_interrupted_is_not_taken_for_whole(self):
+        (self.apt / "known").touch()
+        self.write_program("sed", "#!/bin/bash\nkill -TERM $PPID\n")
+        self.assertNotEqual(self.unpack()[0], 0)
+        self.assertFalse(self.target.exists())
+        (self.root / "bin/sed").unlink()
+        (self.root / "bin/sed").symlink_to(shutil.which("sed"))
+        self.assertEqual(self.unpack()[0], 0)
+        self.assertEqual((self.target / "usr/bin/prometheus-alertmanager").read_text(), "./" + "/" * 32)
 
 
 if __name__ == "__main__":

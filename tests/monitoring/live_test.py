@@ -7,7 +7,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "integration"))
 from alert_receiver import AlertReceiver  # noqa: E402
 from cluster import BIN, ClusterTest, Daemon, trainer_pids, wait_for  # noqa: E402
 from dashboard_queries import Dashboard  # noqa: E402
+from ports import fixed_ports  # noqa: E402
 from prometheus_api import Prometheus, get_text, write_configuration  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -26,17 +26,12 @@ SCALE = 60
 GPU_METRIC = "wavefield_gpu_"
 
 
-def free_address():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return "127.0.0.1:%d" % free.getsockname()[1]
-
-
 class Monitoring(ClusterTest):
 
     @classmethod
     def setUpClass(cls):
-        cls.http = free_address()
+        api, http, *cls.monitor_ports = map(str, fixed_ports(4))
+        cls.address, cls.http = f"127.0.0.1:{api}", f"127.0.0.1:{http}"
         cls.coordinator_flags = ("--lease-seconds", 5, "--heartbeat-seconds", 0.5)
         cls.second = cls.receiver = cls.monitor = None
         super().setUpClass()
@@ -45,12 +40,11 @@ class Monitoring(ClusterTest):
         cls.start_second_worker()
 
     @classmethod
-    def start_coordinator(cls, listen):
+    def start_coordinator(cls, _=None):
         cls.coordinator = Daemon(
             cls.directory / "coordinator.log", "wavefield-coordinator", "--data-dir", cls.directory / "coordinator",
-            "--storage-root", cls.directory / "storage", "--listen", listen, "--http-listen", cls.http,
+            "--storage-root", cls.directory / "storage", "--listen", cls.address, "--http-listen", cls.http,
             *cls.coordinator_flags)
-        cls.address = cls.coordinator.ready
 
     slots = 1  # so that two ranks need both workers
 
@@ -85,12 +79,12 @@ class Monitoring(ClusterTest):
         write_configuration(ROOT / "deploy/prometheus", cls.directory / "config", SCALE, cls.receiver.url)
         subprocess.run([sys.executable, "-B", ROOT / "dashboards/source/generate.py", "--time-scale", str(1 / SCALE),
                         "--output", cls.directory / "scaled"], check=True)
-        ports = [free_address().rsplit(":", 1)[1] for _ in range(2)]
         cls.monitor_log = open(cls.directory / "monitor.log", "w")
         cls.monitor = subprocess.Popen(
             ["bash", ROOT / "deploy/monitor.sh", "--coordinator", cls.http, "--data-dir", cls.directory / "monitoring",
-             "--prometheus-port", ports[0], "--alertmanager-port", ports[1], "--config", cls.directory / "config",
-             "--rules", cls.directory / "scaled/prometheus"], stdout=subprocess.PIPE, stderr=cls.monitor_log, text=True)
+             "--prometheus-port", cls.monitor_ports[0], "--alertmanager-port", cls.monitor_ports[1],
+             "--config", cls.directory / "config", "--rules", cls.directory / "scaled/prometheus"],
+            stdout=subprocess.PIPE, stderr=cls.monitor_log, text=True)
         line = cls.monitor.stdout.readline()
         if not line.startswith("ready "):
             raise AssertionError(f"monitor.sh did not start:\n{cls.logs()}")
@@ -166,7 +160,7 @@ class Monitoring(ClusterTest):
         self.stage("the coordinator dies and is back")
         self.coordinator.kill()
         self.wait_until_delivered("firing", "CoordinatorDown")
-        self.start_coordinator(self.address)
+        self.start_coordinator()
         self.wait_until_delivered("resolved", "CoordinatorDown")
         step = self.last_step("pair")
         wait_for("new steps", lambda: self.last_step("pair") >= step + 25)

@@ -32,6 +32,10 @@ struct StepAgreement {
   int slowest_rank = 0;
 };
 
+// Another number for everything that changes what Agree() sends: ranks of different numbers must
+// not train together.
+inline constexpr int kStepReports = 2;
+
 // Called by all ranks together; the same on each.
 absl::StatusOr<StepAgreement> Agree(const StepShare& mine, Communicator& communicator);
 

@@ -133,9 +133,9 @@ absl::Status Trainer::MeetPeers() {
     host->Abort(reason);
     if (const auto device = weak_device.lock()) device->Abort(reason);
   });
-  // Ranks that round differently would drift apart. Muon steps by matrix products, whose bits
-  // depend on the threads.
-  std::string arithmetic = backend_.fingerprint();
+  // Ranks that round differently would drift apart, and those of another release would not
+  // understand each other. Muon steps by matrix products, whose bits depend on the threads.
+  std::string arithmetic = fmt::format("{} reports={}", backend_.fingerprint(), kStepReports);
   if (task_.training.optimizer == "muon") {
     arithmetic += fmt::format(" threads={}", backend_.threads());
   }
@@ -145,7 +145,7 @@ absl::Status Trainer::MeetPeers() {
   if (sums[1] != kind * task_.world_size) {
     return absl::FailedPreconditionError(fmt::format(
         "the ranks do not compute alike: this host has {}, another differs; train on "
-        "hosts with the same instruction set and libraries{}",
+        "hosts with the same instruction set, libraries and release of the programs{}",
         arithmetic, task_.training.optimizer == "muon" ? ", on equally many threads" : ""));
   }
   group_matmul_rate_ = sums[0];

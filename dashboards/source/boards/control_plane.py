@@ -21,8 +21,8 @@ NOW = (
            description="Since the coordinator's process was started."),
     number("Open watches", "none", "wavefield_watches", description="Of jobs and assignments."),
     number("Series now", "short", "wavefield_metrics_series", description="Of jobs, workers and layers."),
-    number("Series refused", "none", "wavefield_metrics_series_dropped_total", thresholds=red_above(1, 1000),
-           description="Because there were as many as `--metrics-max-series` allows."),
+    number("Values left out", "none", "wavefield_metrics_series_dropped_total", thresholds=red_above(1, 1000),
+           description="Because there were as many series as `--metrics-max-series` allows."),
 )
 
 CALLS = (

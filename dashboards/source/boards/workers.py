@@ -19,7 +19,7 @@ NOW = (
     number("Up", "none", f"sum(wavefield_worker_up{{{WORKER}}})", width=6,
            description="Workers whose lease holds."),
     number("Lost", "none", f"count(wavefield_worker_up{{{WORKER}}} == 0) or vector(0)", width=6,
-           thresholds=red_above(1, 2), description="Workers whose lease ran out."),
+           thresholds=red_above(1, 2), description="Workers whose lease ran out without an orderly end."),
     number("Slots held now", "none", f"sum(wavefield_worker_used_slots{{{WORKER}}})", width=6,
            description="By ranks of jobs."),
     number("Events in spools", "none", f"sum(wavefield_worker_spool_depth{{{WORKER}}})", width=6,
@@ -47,9 +47,9 @@ HOSTS = (
     _hosts("Spool, events", "none", f"wavefield_worker_spool_depth{{{WORKER}}}",
            "Events that wait for the coordinator."),
     _hosts("Spool, bytes", "bytes", f"wavefield_worker_spool_bytes{{{WORKER}}}",
-           "Their size on the worker's disk."),
+           "Of the spool's files; up to 4 MiB stay when nothing waits."),
     graph("Leases that ran out", "none", "increase(wavefield_workers_lost_total[$__rate_interval])", "lost",
-          description="Of all workers, in each interval."),
+          description="Without an orderly end. Of all workers, in each interval."),
 )
 
 GPUS = (
@@ -67,7 +67,7 @@ GPUS = (
     _gpus("Power", "watt", "power_watts", "That the board draws."),
     _gpus("Temperature", "celsius", "temperature_celsius", "Of the chip."),
     _gpus("Throttled", "none", "throttled",
-          "1 while the driver slows the clock down because of heat or power.", maximum=1),
+          "1 while the driver slows the clock down for heat or the power supply's brake.", maximum=1),
     _gpus("Uncorrected ECC errors", "none", "uncorrected_ecc_errors",
           "Memory errors since the driver was loaded."),
 )
