@@ -99,7 +99,9 @@ void HistoryFold::AddStep(size_t job, const v1::StepMetrics& step) {
     first_job_step_ = step.step();
     first_job_digest_ = step.batch_digest();
   } else if (step.step() == first_job_step_ && step.batch_digest() != 0 && first_job_digest_ != 0) {
-    ++state.summary.batches_compared;
+    if (std::exchange(state.compared_step, step.step()) != step.step()) {
+      ++state.summary.batches_compared;
+    }
     if (step.batch_digest() != first_job_digest_ && state.summary.other_batch_step == 0) {
       state.summary.other_batch_step = step.step();
     }

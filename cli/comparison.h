@@ -45,6 +45,7 @@ class HistoryFold {
     HistorySummary summary;
     double mean = 0;
     double weight = 0;
+    int64_t compared_step = 0;  // the last: a step that was done again counts once
   };
   static void Reach(State& state, double loss, const std::optional<double>& target, int64_t tokens);
 
