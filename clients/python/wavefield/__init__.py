@@ -1,0 +1,16 @@
+"""Client of the Wavefield training service: `wavefield.Client`."""
+
+from . import api
+from .client import Client, Generation, has_ended, state_of
+from .errors import (Aborted, AlreadyExists, Cancelled, DataLoss, DeadlineExceeded, FailedPrecondition, Internal,
+                     InvalidArgument, InvalidSpec, NotFound, OutOfRange, PermissionDenied, ResourceExhausted,
+                     Unauthenticated, Unavailable, Unimplemented, Violation, WavefieldError)
+from .specs import build_spec
+from .tables import Table, to_dict
+
+__all__ = [
+    "Aborted", "AlreadyExists", "Cancelled", "Client", "DataLoss", "DeadlineExceeded", "FailedPrecondition",
+    "Generation", "Internal", "InvalidArgument", "InvalidSpec", "NotFound", "OutOfRange", "PermissionDenied",
+    "ResourceExhausted", "Table", "Unauthenticated", "Unavailable", "Unimplemented", "Violation", "WavefieldError",
+    "api", "build_spec", "has_ended", "state_of", "to_dict",
+]

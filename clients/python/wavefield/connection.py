@@ -1,0 +1,100 @@
+"""The channel to one coordinator: calls with deadlines, retries, the token, and typed errors."""
+
+import ipaddress
+import json
+import pathlib
+
+import grpc
+
+from . import api, errors
+
+MAX_MESSAGE_BYTES = 8 << 20
+
+# What may be asked twice: reads, and changes that carry a request id.
+_REPEATABLE = [
+    {"service": found.containing_service.full_name, "method": found.name} for found in api.methods()
+    if not found.client_streaming and not found.server_streaming and (
+        found.name.startswith(("Get", "List", "Inspect")) or "request_id" in found.input_type.fields_by_name)]
+
+_OPTIONS = [
+    ("grpc.keepalive_time_ms", 20000),
+    ("grpc.keepalive_timeout_ms", 10000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.service_config", json.dumps({"methodConfig": [{
+        "name": _REPEATABLE,
+        "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "2s",
+                        "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]})),
+]
+
+
+class Connection:
+    """Thread-safe. Methods are named as "JobService.GetJob"; requests are given by their fields."""
+
+    def __init__(self, address, token, ca, timeout):
+        self.address, self._timeout = address, timeout
+        if token and not ca and not _is_loopback(address):
+            raise errors.InvalidArgument(
+                f"the token would be sent in the clear to {address}; give the coordinator's certificate authority: "
+                "ca=FILE")
+        self._metadata = [("authorization", f"Bearer {token.strip()}")] if token else []
+        if ca:
+            credentials = grpc.ssl_channel_credentials(pathlib.Path(ca).read_bytes())
+            self._channel = grpc.secure_channel(address, credentials, options=_OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+
+    def close(self):
+        self._channel.close()
+
+    def unary(self, method, **fields):
+        """The answer of a call that takes no longer than the client's timeout."""
+        call, request = self._prepare(method, fields, self._channel.unary_unary)
+        try:
+            return call(request, timeout=self._timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error, self.address) from None
+
+    def pages(self, method, **fields):
+        """All pages of a list."""
+        token = ""
+        while True:
+            page = self.unary(method, page_token=token, **fields)
+            yield page
+            token = page.next_page_token
+            if not token:
+                return
+
+    def stream(self, method, timeout=None, **fields):
+        """The answers of a stream; it is cancelled where the iterator is closed."""
+        call, request = self._prepare(method, fields, self._channel.unary_stream)
+        answers = call(request, timeout=timeout, metadata=self._metadata)
+        try:
+            yield from answers
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error, self.address) from None
+        finally:
+            answers.cancel()
+
+    @staticmethod
+    def _prepare(method, fields, connect):
+        service, name = method.split(".")
+        found = api.method(service, name)
+        call = connect(f"/{found.containing_service.full_name}/{name}",
+                       request_serializer=lambda request: request.SerializeToString(),
+                       response_deserializer=api.message_class(found.output_type.full_name).FromString)
+        return call, api.message_class(found.input_type.full_name)(**fields)
+
+
+def _is_loopback(address):
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

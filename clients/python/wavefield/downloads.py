@@ -1,0 +1,161 @@
+"""Checkpoints on their way to this host: resumable, and checked against their hashes."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+
+from .errors import DataLoss, Unavailable
+
+MANIFEST = "manifest.json"
+
+_MAX_FILES = 10000
+_MAX_PATH_BYTES = 512
+_MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
+_NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+def check_relative_path(path):
+    """Raises DataLoss unless `path` is a plain path inside a directory."""
+    parts = path.split("/")
+    if len(path.encode()) > _MAX_PATH_BYTES or _NOT_PLAIN.search(path) or {"", ".", ".."} & set(parts):
+        raise DataLoss(f"the coordinator names a file '{path[:100]}', which is no plain path inside a directory; "
+                       "nothing is written")
+
+
+class Download:
+    """Fetches the files of `checkpoint` (a Checkpoint) into `directory`. What is there already, whole or in part (of an
+    earlier try), is not fetched again."""
+
+    def __init__(self, connection, checkpoint, directory, on_progress=None):
+        self._connection, self._checkpoint = connection, checkpoint
+        self._on_progress = on_progress or (lambda done, total: None)
+        if len(checkpoint.files) > _MAX_FILES:
+            raise _protocol_error(f"{len(checkpoint.files)} files; at most {_MAX_FILES} are accepted")
+        self._files = {}
+        for file in checkpoint.files:
+            check_relative_path(file.path)
+            if file.path in self._files:
+                raise _protocol_error(f"{file.path} is listed twice")
+            if file.bytes < 0 or not re.fullmatch("[0-9a-f]{64}", file.sha256):
+                raise _protocol_error(f"{file.path} has {file.bytes} bytes and the SHA-256 '{file.sha256}'")
+            self._files[file.path] = _PartialFile(file, pathlib.Path(directory))
+
+    def run(self):
+        for file in self._files.values():
+            file.prepare()
+        with contextlib.ExitStack() as opened:
+            for file in self._files.values():
+                file.open(opened)
+            self._fetch()
+        for file in self._files.values():
+            file.verify()
+        # The manifest last: where it is, the checkpoint is complete.
+        manifest = self._files.pop(MANIFEST, None)
+        if manifest:
+            manifest.withdraw()
+        for file in [*self._files.values(), *filter(None, [manifest])]:
+            file.publish()
+
+    def _fetch(self):
+        """Connections that break are taken up again while that brings bytes."""
+        failures = 0
+        while not all(file.complete for file in self._files.values()):
+            before = self._received()
+            try:
+                self._stream()
+                if not all(file.complete for file in self._files.values()):
+                    raise _protocol_error("it ended before all files were complete")
+            except Unavailable:
+                failures = 0 if self._received() > before else failures + 1
+                if failures >= _MAX_ATTEMPTS_WITHOUT_PROGRESS:
+                    raise
+
+    def _stream(self):
+        total = sum(file.bytes for file in self._files.values())
+        name = self._checkpoint.name
+        offsets = {path: file.received for path, file in self._files.items()}
+        with contextlib.closing(self._connection.stream("CheckpointService.DownloadCheckpoint", name=name,
+                                                        offsets=offsets)) as answers:
+            for answer in answers:
+                if answer.HasField("checkpoint") and answer.checkpoint.name != name:
+                    raise _protocol_error(f"asked for {name}, it sends {answer.checkpoint.name}")
+                if not answer.data:
+                    continue
+                if answer.path not in self._files:
+                    raise _protocol_error(f"'{answer.path}' was not announced")
+                self._files[answer.path].take(answer.offset, answer.data)
+                self._on_progress(self._received(), total)
+
+    def _received(self):
+        return sum(file.received for file in self._files.values())
+
+
+class _PartialFile:
+    """One file, which has its own name once it is complete and right."""
+
+    def __init__(self, description, directory):
+        self.bytes, self.received = description.bytes, 0
+        self._sha256 = description.sha256
+        self._target = directory / description.path
+        self._partial = self._target.with_name(f"{self._target.name}.{description.sha256[:12]}.part")
+        self._at_target, self._stream = False, None
+
+    @property
+    def complete(self):
+        return self.received == self.bytes
+
+    def prepare(self):
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        self._at_target = self._is_right(self._target)
+        if self._at_target:
+            self.received = self.bytes
+        elif self._partial.exists():
+            self.received = self._partial.stat().st_size
+            if self.received > self.bytes:
+                self._partial.unlink()
+                self.received = 0
+
+    def open(self, opened):
+        if not self._at_target:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+            self._stream = opened.enter_context(open(os.open(self._partial, flags, 0o644), "ab"))
+
+    def take(self, offset, data):
+        if offset != self.received or len(data) > self.bytes - self.received:
+            raise _protocol_error(f"{len(data)} bytes at {offset} of {self._target.name}, which has {self.received} "
+                                  f"of {self.bytes}")
+        self._stream.write(data)
+        self.received += len(data)
+        if self.complete:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+
+    def verify(self):
+        if self._at_target or self._is_right(self._partial):
+            return
+        self._partial.unlink()
+        raise DataLoss(f"{self._target.name} does not match its checksum; it was deleted here: download again to "
+                       "fetch it anew")
+
+    def withdraw(self):
+        if not self._at_target:
+            self._target.unlink(missing_ok=True)
+
+    def publish(self):
+        if not self._at_target:
+            self._partial.rename(self._target)
+
+    def _is_right(self, path):
+        if path.is_symlink() or not path.is_file() or path.stat().st_size != self.bytes:
+            return False
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        return digest.hexdigest() == self._sha256
+
+
+def _protocol_error(what):
+    return DataLoss(f"the coordinator's download makes no sense: {what}")

@@ -1,0 +1,111 @@
+"""Job specifications from what Python has: dicts, JSON, presets, and single fields."""
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+
+from google.protobuf import json_format
+
+from . import api
+from .errors import InvalidSpec, Violation
+
+
+def build_spec(spec=None, fields=None):
+    """A JobSpec of `spec` (a JobSpec, a dict, JSON, a path of a file of JSON, or the name of a preset) with `fields`
+    set in it, by path: {"training.max_steps": 100, "training": {"batch_size": 8}, "labels.team": "a"}.
+
+    Raises InvalidSpec with every key and value that does not fit."""
+    message, violations = api.JobSpec(), []
+    if isinstance(spec, api.JobSpec):
+        message.CopyFrom(spec)
+    elif isinstance(spec, str) and not spec.lstrip().startswith("{"):
+        message.model.preset = spec
+    elif spec is not None:
+        _merge(message, _mapping(spec), "", violations)
+    for path, value in (fields or {}).items():
+        _set(message, path, value, violations)
+    if violations:
+        raise InvalidSpec("the job's specification does not fit", violations=violations)
+    return message
+
+
+def _mapping(spec):
+    if isinstance(spec, os.PathLike):
+        with open(spec, encoding="utf-8") as file:
+            spec = file.read()
+    if isinstance(spec, str):
+        try:
+            spec = json.loads(spec)
+        except ValueError as error:
+            raise InvalidSpec(f"the job's specification is not valid JSON: {error}") from error
+    if not isinstance(spec, Mapping):
+        raise InvalidSpec(f"a job's specification is an object, not {type(spec).__name__}")
+    return spec
+
+
+def _set(message, path, value, violations):
+    prefix, keys = "", path.split(".")
+    while len(keys) > 1 and (field := _find(message, keys[0])) is not None:
+        if _is_map(field):
+            if not isinstance(value, str):
+                violations.append(Violation(path, f"{value!r} is not text"))
+                return
+            getattr(message, field.name)[".".join(keys[1:])] = value
+            return
+        if not _is_group(field):
+            violations.append(Violation(path, f"{field.name} has no fields"))
+            return
+        message = getattr(message, field.name)
+        prefix += keys.pop(0) + "."
+    _merge(message, {keys[0]: value}, prefix, violations)
+
+
+def _merge(message, mapping, prefix, violations):
+    """Sets what `mapping` has, with what `prefix` leads to; the rest of `message` stays."""
+    for key, value in mapping.items():
+        field = _find(message, key)
+        path = f"{prefix}{key}"
+        if field is None:
+            violations.append(Violation(path, "unknown key; " + _suggestion(message.DESCRIPTOR, str(key))))
+        elif _is_group(field) and isinstance(value, Mapping):
+            group = getattr(message, field.name)
+            group.SetInParent()
+            _merge(group, value, path + ".", violations)
+        else:
+            try:
+                json_format.ParseDict({field.name: value}, message)
+            except (json_format.ParseError, TypeError, ValueError) as error:
+                violations.append(Violation(path, str(error).rpartition(" field: ")[2]))
+
+
+def _find(message, key):
+    for field in message.DESCRIPTOR.fields:
+        if key in (field.name, field.json_name):
+            return field
+    return None
+
+
+def _is_map(field):
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def _is_group(field):
+    return field.message_type is not None and field.has_presence
+
+
+def _suggestion(descriptor, key):
+    known = [field.name for field in descriptor.fields]
+    near = difflib.get_close_matches(key, known, n=1)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    elsewhere = list(_paths(api.JobSpec.DESCRIPTOR, key))
+    return f"did you mean '{elsewhere[0]}'?" if elsewhere else "known here: " + ", ".join(known)
+
+
+def _paths(descriptor, key, prefix=""):
+    for field in descriptor.fields:
+        if field.name == key:
+            yield prefix + key
+        if _is_group(field):
+            yield from _paths(field.message_type, key, f"{prefix}{field.name}.")

@@ -1,0 +1,412 @@
+"""The Python client against the real programs, installed as a user would; and its README, run as it stands."""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+import client_environment
+
+if __name__ == "__main__":
+    client_environment.run_inside(__file__)
+
+import grpc
+import pandas
+import wavefield
+from cluster import ClusterTest, wait_for
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def spec(**training):
+    return {"model": {"preset": "wave-field-test"}, "dataset": "words",
+            "training": {"max_steps": 40, "sequence_length": 32, "batch_size": 4, **training}}
+
+
+class Client(ClusterTest):
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.prepare("words", 100)
+        cls.client = wavefield.Client(cls.address)
+        cls.addClassCleanup(cls.client.close)
+        cls.client.submit(spec(ema_decay=0.9), name="first", evaluation__every_steps=20,
+                          overrides={"checkpoint.every_steps": 10, "checkpoint.keep_last": 2, "labels.team.a": "b"})
+        cls.ended = cls.client.wait("first")
+
+    def test_the_package_is_the_installed_one(self):
+        self.assertTrue(pathlib.Path(wavefield.__file__).is_relative_to(client_environment.FOLDER))
+
+    def test_a_job_succeeds_and_is_as_the_command_line_shows_it(self):
+        self.assertEqual(wavefield.state_of(self.ended), "SUCCEEDED", self.logs())
+        self.assertTrue(wavefield.has_ended(self.ended))
+        self.assertEqual(dict(self.ended.spec.labels), {"team.a": "b"})
+        job, shown = wavefield.to_dict(self.client.get("jobs/first")), self.job("first")
+        for key in ("name", "uid", "state", "reason", "state_message", "latest_checkpoint", "etag"):
+            self.assertEqual(job[key], shown[key])
+        self.assertEqual(job["parameter_count"], int(shown["parameter_count"]))
+        self.assertLess(job["create_time"], job["end_time"])
+        self.assertIn("first", [found.name.removeprefix("jobs/") for found in self.client.list()])
+        self.assertIn("first", [found.name.removeprefix("jobs/") for found in self.client.list("state=SUCCEEDED")])
+        self.assertEqual(list(self.client.list("state=FAILED")), [])
+
+    def test_all_ways_to_write_a_specification_are_one(self):
+        file = self.directory / "spec.json"
+        file.write_text(json.dumps(spec()))
+        fields = {"training__max_steps": 40, "training__sequence_length": 32, "training__batch_size": 4}
+        ask = dict(validate_only=True, name="never")
+        jobs = [self.client.submit(spec(), **ask),
+                self.client.submit(json.dumps(spec()), **ask),
+                self.client.submit(file, **ask),
+                self.client.submit("wave-field-test", dataset="words", **fields, **ask),
+                self.client.submit({"dataset": "words", "model": {"preset": "wave-field-test"}},
+                                   training={"max_steps": 40, "sequenceLength": 32},
+                                   overrides={"training.batch_size": 4}, **ask)]
+        jobs.append(self.client.submit(jobs[0].spec, **ask))
+        for job in jobs:
+            self.assertEqual(job.spec, jobs[0].spec)
+        with self.assertRaises(wavefield.NotFound):
+            self.client.get("never")
+
+    def test_metrics_are_those_of_the_command_line(self):
+        rows, shown = self.client.metrics("first"), self.cli_json("metrics", "first")
+        self.assertEqual([row["step"] for row in rows], list(range(1, 41)))
+        for row, other in zip(rows, shown["steps"], strict=True):
+            for key in ("loss", "grad_norm", "learning_rate", "step_seconds", "accuracy"):
+                self.assertEqual(row[key], other[key])
+            self.assertEqual(row["batch_digest"], int(other["batch_digest"]))
+            self.assertEqual(row["backward_seconds"], other["phase_seconds"]["backward"])
+        self.assertEqual([row["step"] for row in self.client.metrics("first", after_step=30, stride=5)], [35, 40])
+        evaluations = self.client.evaluations("first")
+        self.assertEqual([row["step"] for row in evaluations], [20, 40])
+        for row, other in zip(evaluations, shown["evaluations"], strict=True):
+            self.assertEqual((row["loss"], row["ema_loss"], row["bits_per_byte"]),
+                             (other["loss"], other["ema_loss"], other["bits_per_byte"]))
+
+    def test_history_becomes_a_data_frame(self):
+        rows = self.client.metrics("first")
+        frame = rows.to_pandas()
+        self.assertIsInstance(frame, pandas.DataFrame)
+        self.assertEqual(frame.shape, (40, len(rows[0])))
+        self.assertEqual(frame["loss"].tolist(), [row["loss"] for row in rows])
+        self.assertEqual(str(frame["time"].dt.tz), "UTC")
+
+    def test_lists_of_several_pages_are_one(self):
+        whole = [step.step for page in self.client._connection.pages("JobService.ListMetrics", parent="jobs/first")
+                 for step in page.steps]
+        pages = list(self.client._connection.pages("JobService.ListMetrics", parent="jobs/first", page_size=7))
+        self.assertEqual(len(pages), 6)
+        self.assertEqual([step.step for page in pages for step in page.steps], whole)
+
+    def test_field_health_and_goodput(self):
+        points = list(self.client.field_health("first"))
+        self.assertEqual([point.step for point in points], [40, 20])
+        self.assertEqual(len(points[0].layers), self.ended.spec.model.n_layers)
+        self.assertGreater(points[0].layers[0].heads[0].time_constant_p50, 0)
+        goodput = self.client.goodput("first")
+        total, ratio = goodput.pop("total"), goodput.pop("ratio")
+        self.assertAlmostEqual(sum(goodput.values()), total, places=6)
+        self.assertAlmostEqual(goodput["useful_steps"] / total, ratio)
+        self.assertGreater(ratio, 0)
+
+    def test_workers_and_datasets(self):
+        worker, = self.client.workers()
+        self.assertEqual((worker.name, worker.slots), ("workers/w1", self.slots))
+        self.assertIn("datasets/words", [dataset.name for dataset in self.client.datasets()])
+        self.assertGreater(self.client.dataset("words").train_tokens, 0)
+
+    def test_checkpoints_are_listed_and_downloaded_right(self):
+        found = list(self.client.checkpoints("first"))
+        self.assertEqual([checkpoint.step for checkpoint in found], [40, 30])
+        self.assertEqual(self.client.checkpoint("first@30").name, found[1].name)
+        self.assertIn(found[0].name, [checkpoint.name for checkpoint in self.client.checkpoints()])
+        target, seen = self.directory / "fetched", []
+        checkpoint = self.client.download(self.ended, target, lambda done, total: seen.append((done, total)))
+        self.assertEqual(checkpoint.name, found[0].name)
+        total = sum(file.bytes for file in checkpoint.files)
+        self.assertEqual(seen[-1], (total, total))
+        source = self.directory / "storage" / checkpoint.directory
+        names = sorted(file.path for file in checkpoint.files)
+        self.assertEqual(sorted(p.relative_to(target).as_posix() for p in target.glob("**/*") if p.is_file()), names)
+        for name in names:
+            self.assertEqual((target / name).read_bytes(), (source / name).read_bytes(), name)
+
+    def test_a_download_goes_on_where_it_was_and_finds_wrong_bytes(self):
+        target, fetched = self.directory / "resumed", []
+        file = max(self.client.checkpoint("first").files, key=lambda file: file.bytes)
+        partial = target / f"{file.path}.{file.sha256[:12]}.part"
+        checkpoint = self.client.download("first", target)
+        whole = (target / file.path).read_bytes()
+        (target / file.path).unlink()
+        partial.write_bytes(whole[:1000])
+        self.client.download("first", target, lambda done, total: fetched.append(done))
+        self.assertEqual((target / file.path).read_bytes(), whole)
+        self.assertGreater(fetched[0], checkpoint.bytes - file.bytes)
+        # A part with a wrong byte in it is found, thrown away and fetched anew.
+        (target / file.path).write_bytes(b"?" + whole[1:])
+        partial.write_bytes(b"?" + whole[1:1000])
+        with self.assertRaisesRegex(wavefield.DataLoss, "checksum"):
+            self.client.download("first", target)
+        self.assertFalse(partial.exists())
+        self.client.download("first", target)
+        self.assertEqual((target / file.path).read_bytes(), whole)
+
+    def test_evaluation_generation_and_audit(self):
+        progress = []
+        result = self.client.evaluate("first@40", dataset="words", max_tokens=500, on_progress=progress.append)
+        shown = self.cli_json("evaluate", "first@40", "--dataset", "words", "--max-tokens", 500)
+        self.assertEqual((result.loss, result.tokens), (shown["loss"], int(shown["tokens"])))
+        self.assertEqual(self.client.evaluate("first", token_ids=[5, 9, 12, 40, 7]).tokens, 4)
+        ask = dict(max_tokens=20, temperature=0.9)
+        generation = self.client.generate("first", "tea ", seed=1, **ask)
+        pieces = list(generation)
+        self.assertEqual(generation.summary.generated_tokens, 20)
+        self.assertEqual("".join(pieces), generation.text)
+        shown = json.loads(self.run_cli("generate", "first", "--prompt", "tea ", "--max-tokens", 20,
+                                        "--temperature", 0.9, "--seed", 1, "--json").stdout)
+        self.assertEqual(generation.text, shown["text"])
+        self.assertNotEqual("".join(self.client.generate("first", "tea ", seed=2, **ask)), generation.text)
+        self.assertTrue(self.client.audit_causality("first", windows=1, changes_per_window=2).passed)
+
+    def test_wrong_fields_are_named_here_and_there(self):
+        with self.assertRaises(wavefield.InvalidSpec) as raised:
+            self.client.submit(spec(max_steps="many", bach_size=4), max_steps=3, name="wrong")
+        violations = {found.field: found.description for found in raised.exception.violations}
+        self.assertEqual(sorted(violations), ["max_steps", "training.bach_size", "training.max_steps"])
+        self.assertIn("batch_size", violations["training.bach_size"])
+        self.assertIn("training.max_steps", violations["max_steps"])
+        with self.assertRaises(wavefield.InvalidSpec) as raised:
+            self.client.submit(spec(max_steps=-1, batch_size=0), name="wrong")
+        self.assertLessEqual({"training.max_steps", "training.batch_size"},
+                             {found.field for found in raised.exception.violations})
+        for text in ("{", "[1]", 7):
+            with self.assertRaises(wavefield.InvalidSpec):
+                wavefield.build_spec(text if text != "[1]" else [1])
+        with self.assertRaises(wavefield.NotFound):
+            self.client.get("wrong")
+
+    def test_errors_have_types(self):
+        for ask in (lambda: self.client.get("nobody"), lambda: self.client.checkpoint("first@7"),
+                    lambda: next(self.client.watch("nobody")), lambda: list(self.client.generate("nobody", "a")),
+                    lambda: self.client.metrics("nobody"), lambda: self.client.cancel("nobody")):
+            with self.assertRaises(wavefield.NotFound) as raised:
+                ask()
+            self.assertIn("nobody" if "first" not in str(raised.exception) else "7", str(raised.exception))
+        with self.assertRaises(wavefield.AlreadyExists):
+            self.client.submit(spec(), name="first")
+        for name in ("First", "../first", "", "first@", "first@x", "jobs/first/checkpoints/../1"):
+            with self.assertRaises(wavefield.InvalidArgument, msg=name):
+                self.client.checkpoint(name)
+        with self.assertRaises(wavefield.InvalidArgument):
+            list(self.client.list("colour=red"))
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            nobody = "127.0.0.1:%d" % taken.getsockname()[1]
+            with wavefield.Client(nobody) as alone, self.assertRaisesRegex(wavefield.Unavailable, re.escape(nobody)):
+                next(alone.watch("first"))
+
+    def test_a_request_id_makes_one_job(self):
+        ask = dict(overrides={"resources.world_size": 2}, request_id="of-this-test")
+        job, again = self.client.submit(spec(), **ask), self.client.submit(spec(), **ask)
+        self.assertEqual(job.uid, again.uid)
+        with self.assertRaises(wavefield.WavefieldError) as raised:
+            self.client.submit(spec(max_steps=41), **ask)
+        self.assertIn("of-this-test", str(raised.exception))
+        self.client.cancel(job)
+        self.assertIn(wavefield.state_of(self.client.wait(job)), ("CANCELLED", "SUCCEEDED"))
+
+    def test_a_cancelled_job_ends(self):
+        job = self.client.submit(spec(max_steps=1000000), name="endless")
+        next(update for update in self.client.watch(job) if update.steps)
+        self.client.cancel("endless")
+        self.assertEqual(wavefield.state_of(self.client.wait("endless")), "CANCELLED")
+        self.assertEqual(wavefield.state_of(self.client.cancel("endless")), "CANCELLED")
+
+    def test_a_watch_outlasts_a_restart_of_the_coordinator(self):
+        job = self.client.submit(spec(max_steps=1000000), name="watched")
+        restarted, steps, after = threading.Event(), [], None
+
+        def restart():
+            self.coordinator.kill()
+            type(self).start_coordinator(self.address)
+            restarted.set()
+        thread = threading.Thread(target=restart)
+        for update in self.client.watch(job):
+            steps += [step.step for step in update.steps]
+            if steps and thread.ident is None:
+                thread.start()
+            if restarted.is_set() and update.steps and after is None:
+                after = steps[-1]
+                self.client.cancel(job)
+        thread.join()
+        self.assertIsNotNone(after)
+        self.assertEqual(steps, list(range(1, len(steps) + 1)))
+        self.assertGreaterEqual(len(steps), after)
+        ended = self.client.get(job)
+        self.assertEqual((wavefield.state_of(ended), ended.restarts), ("CANCELLED", 0))
+        self.assertEqual([row["step"] for row in self.client.metrics(job)], steps)
+        wait_for("the worker", lambda: list(self.client.workers()))
+
+    def test_the_readme_runs(self):
+        text = (ROOT / "clients/python/README.md").read_text()
+        blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+        done = subprocess.run([sys.executable, "-"], input="\n".join(blocks), text=True, capture_output=True,
+                              timeout=120, cwd=self.directory, env=dict(os.environ, WAVEFIELD_ADDRESS=self.address))
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("SUCCEEDED", done.stdout)
+        self.assertRegex(done.stdout, r"(?m)^30 \d")
+        self.assertIn("training.batch_size –", done.stdout)
+        self.assertTrue((self.directory / "model/manifest.json").exists())
+
+    def test_pandas_may_be_missing(self):
+        program = ("import sys; sys.modules['pandas'] = None\nimport wavefield\n"
+                   "rows = wavefield.Client().metrics('first'); print(len(rows))\n"
+                   "try: rows.to_pandas()\nexcept ImportError: print('no pandas')\n")
+        done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, timeout=60,
+                              env=dict(os.environ, WAVEFIELD_ADDRESS=self.address))
+        self.assertEqual(done.stdout, "40\nno pandas\n", done.stderr)
+
+
+class Tokens(ClusterTest):
+
+    @classmethod
+    def start_coordinator(cls, listen):
+        cls.key, cls.certificate = cls.directory / "key.pem", cls.directory / "cert.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                        "-keyout", cls.key, "-out", cls.certificate, "-subj", "/CN=localhost",
+                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
+        (cls.directory / "tokens").write_text("alice secret-of-alice-0123456789\n")
+        cls.coordinator_flags = ("--tls-cert", cls.certificate, "--tls-key", cls.key,
+                                 "--token-file", cls.directory / "tokens")
+        super().start_coordinator(listen)
+
+    @classmethod
+    def start_worker(cls):
+        pass  # What is asked here needs none.
+
+    def test_the_right_token_is_let_in_and_others_are_not(self):
+        with wavefield.Client(self.address, "secret-of-alice-0123456789", self.certificate) as client:
+            self.assertEqual(list(client.list()), [])
+        for token in (None, "guess-0123456789-guess"):
+            with wavefield.Client(self.address, token, self.certificate) as client:
+                for ask in (lambda: client.get("first"), lambda: next(client.watch("first"))):
+                    with self.assertRaises(wavefield.Unauthenticated) as raised:
+                        ask()
+                    self.assertIn("token", str(raised.exception))
+                    self.assertNotIn("guess", str(raised.exception))
+
+    def test_without_tls_there_is_no_way_in(self):
+        with wavefield.Client(self.address, timeout=5) as client, self.assertRaises(wavefield.Unavailable):
+            client.get("first")
+
+    def test_a_token_is_not_sent_in_the_clear(self):
+        with self.assertRaisesRegex(wavefield.InvalidArgument, "ca=FILE"):
+            wavefield.Client("coordinator.example:7070", "secret")
+
+
+class Strange(unittest.TestCase):
+    """What a real coordinator does not do, or not when it is asked to."""
+
+    def serve(self, timeout=30.0, **methods):
+        """A client of a coordinator that has these methods alone, by full name with __ for the dot."""
+        def handler(name, behaviour):
+            method = wavefield.api.method(*name.split("__"))
+            request = wavefield.api.message_class(method.input_type.full_name)
+            kind = getattr(grpc, f"unary_{'stream' if method.server_streaming else 'unary'}_rpc_method_handler")
+            return grpc.method_handlers_generic_handler(method.containing_service.full_name, {
+                method.name: kind(behaviour, request.FromString, lambda answer: answer.SerializeToString())})
+        server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+        server.add_generic_rpc_handlers([handler(*method) for method in methods.items()])
+        client = wavefield.Client("127.0.0.1:%d" % server.add_insecure_port("127.0.0.1:0"), timeout=timeout)
+        server.start()
+        self.addCleanup(server.stop, None)
+        self.addCleanup(client.close)
+        return client
+
+    def test_a_submission_is_tried_again_under_one_request_id(self):
+        ids = []
+
+        def create(request, context):
+            ids.append(request.request_id)
+            if len(ids) < 3:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+            return wavefield.api.Job(name="jobs/made")
+        self.assertEqual(self.serve(JobService__CreateJob=create).submit("wave-field-test").name, "jobs/made")
+        self.assertEqual((len(ids), len(set(ids))), (3, 1))
+        self.assertRegex(ids[0], "[0-9a-f]{32}")
+
+    def test_a_call_ends_at_its_deadline(self):
+        answer = threading.Event()
+        self.addCleanup(answer.set)
+        client = self.serve(timeout=0.3, JobService__GetJob=lambda request, context: answer.wait())
+        with self.assertRaises(wavefield.DeadlineExceeded):
+            client.get("first")
+
+    def test_a_watch_goes_on_from_its_revision(self):
+        asked, api = [], wavefield.api
+
+        def watch(request, context):
+            asked.append((request.from_revision, request.include_history))
+            if len(asked) == 1:
+                yield api.WatchJobResponse(revision=7, job=api.Job(state=api.JobState.Value("JOB_STATE_RUNNING")))
+                context.abort(grpc.StatusCode.UNAVAILABLE, "goes away")
+            if len(asked) > 2:
+                yield api.WatchJobResponse(revision=9, job=api.Job(state=api.JobState.Value("JOB_STATE_FAILED")))
+        client = self.serve(JobService__WatchJob=watch)
+        updates = list(client.watch("first"))
+        self.assertEqual([update.revision for update in updates], [7, 9])
+        self.assertEqual(asked, [(0, True), (7, False), (7, False)])
+        self.assertEqual(next(client.watch("first", from_revision=8)).revision, 9)
+        self.assertEqual(asked[-1], (8, False))
+
+    def test_a_watch_gives_up_in_time(self):
+        def watch(request, context):
+            yield wavefield.api.WatchJobResponse(revision=7)
+            context.abort(grpc.StatusCode.UNAVAILABLE, "goes away")
+        updates = self.serve(JobService__WatchJob=watch).watch("first", reconnect_for=-1)
+        self.assertEqual(next(updates).revision, 7)
+        with self.assertRaisesRegex(wavefield.Unavailable, "from_revision=7"):
+            next(updates)
+
+    def download(self, path, sent, announced=b"content", offset=0):
+        api = wavefield.api
+        file = api.CheckpointFile(path=path, bytes=len(announced), sha256=hashlib.sha256(announced).hexdigest())
+        checkpoint = api.Checkpoint(name="jobs/a/checkpoints/1-1", files=[file])
+
+        def stream(request, context):
+            yield api.DownloadCheckpointResponse(checkpoint=checkpoint)
+            yield api.DownloadCheckpointResponse(path=path, offset=offset, data=sent)
+        client = self.serve(CheckpointService__GetCheckpoint=lambda request, context: checkpoint,
+                            CheckpointService__DownloadCheckpoint=stream)
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "in/here"
+        try:
+            client.download("a", folder)
+        finally:
+            self.found = sorted(found.name for found in folder.parent.parent.glob("**/*") if found.is_file())
+        return (folder / path).read_bytes()
+
+    def test_a_download_stays_in_its_folder(self):
+        self.assertEqual(self.download("part/weights", b"content"), b"content")
+        for path in ("../weights", "/tmp/weights", "a/../../b", "", "a//b", "./a", "a\\b", "a\nb", "x" * 600):
+            with self.assertRaisesRegex(wavefield.DataLoss, "nothing is written", msg=path):
+                self.download(path, b"content")
+            self.assertEqual(self.found, [])
+
+    def test_wrong_bytes_are_not_taken(self):
+        for sent, offset in ((b"CONTENT", 0), (b"content and more", 0), (b"ontent", 1), (b"cont", 0)):
+            with self.assertRaises(wavefield.DataLoss, msg=sent):
+                self.download("weights", sent, offset=offset)
+            self.assertNotIn("weights", self.found)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
