@@ -83,6 +83,8 @@ class CudaAttentionTest : public ::testing::TestWithParam<DType> {
     return RelativeDifference(ToHost(actual), expected, scale);
   }
   double tolerance() const { return bf16() ? 2e-2 : 1e-4; }
+  // A gradient sums terms of about 1 that cancel; bf16 rounds each of them, not their sum.
+  double terms() const { return bf16() ? 1.0 : 0.1; }
 
   const uint64_t seed_ = FreshSeed();
   const ::testing::ScopedTrace trace_{__FILE__, __LINE__, "seed " + std::to_string(seed_)};
@@ -113,7 +115,7 @@ TEST_P(CudaAttentionTest, AgreesWithTheReferenceAtEveryEdge) {
       reference_->AttentionBackward(batch, heads, 0, qkv, {}, ToHost(out), log_sum, dy, {}, dqkv);
       EXPECT_LE(Difference(out, y), bf16() ? 1e-2 : 1e-5);
       EXPECT_LE(Difference(sums, log_sum, 1.0), 1e-5);
-      EXPECT_LE(Difference(gradients, dqkv), tolerance());
+      EXPECT_LE(Difference(gradients, dqkv, terms()), tolerance());
     }
   }
 }
@@ -165,7 +167,8 @@ TEST_P(CudaAttentionTest, PiecesWithAHistoryAreTheWholeSequence) {
       cuda_.AttentionBackward(kBatch, kHeads, piece->position, piece->qkv, history, piece->y,
                               piece->log_sum, Activations(cut(dy, piece->position, piece->length)),
                               dhistory, gradients);
-      EXPECT_LE(Difference(gradients, cut(dqkv, piece->position, piece->length), 0.1), tolerance());
+      EXPECT_LE(Difference(gradients, cut(dqkv, piece->position, piece->length), terms()),
+                tolerance());
     }
     const std::vector<float> kept = testing::Values(ToHost(history));
     for (int64_t b = 0; b < kBatch; ++b) {
