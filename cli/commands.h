@@ -24,9 +24,13 @@ class CommandContext {
   }
   // `group` has commands of its own; naming it without one of them shows its help.
   void OnGroup(CLI::App* group) {
+    OnGroup(group, [group] { return ShowUsage(*group); });
+  }
+  // The same, where naming it without one of them runs `action`.
+  void OnGroup(CLI::App* group, Action action) {
     group->require_subcommand(0, 1);
-    group->callback([this, group] {
-      if (group->get_subcommands().empty()) chosen_ = [group] { return ShowUsage(*group); };
+    group->callback([this, group, action = std::move(action)] {
+      if (group->get_subcommands().empty()) chosen_ = action;
     });
   }
   absl::StatusOr<int> RunChosen() const { return chosen_(); }
@@ -48,18 +52,47 @@ void AddSubmitCommand(CLI::App& parent, CommandContext& context);
 void AddJobsCommand(CLI::App& parent, CommandContext& context);
 void AddJobCommand(CLI::App& parent, CommandContext& context);
 void AddWatchCommand(CLI::App& parent, CommandContext& context);
+void AddLogsCommand(CLI::App& parent, CommandContext& context);
+void AddExplainCommand(CLI::App& parent, CommandContext& context);
+void AddQueueCommand(CLI::App& parent, CommandContext& context);
+void AddUpdateCommand(CLI::App& parent, CommandContext& context);
+void AddPauseCommand(CLI::App& parent, CommandContext& context);
+void AddResumeCommand(CLI::App& parent, CommandContext& context);
 void AddCancelCommand(CLI::App& parent, CommandContext& context);
+void AddDeleteCommand(CLI::App& parent, CommandContext& context);
 void AddMetricsCommand(CLI::App& parent, CommandContext& context);
 void AddPlotCommand(CLI::App& parent, CommandContext& context);
 void AddReportCommand(CLI::App& parent, CommandContext& context);
 void AddGoodputCommand(CLI::App& parent, CommandContext& context);
 void AddCompareCommand(CLI::App& parent, CommandContext& context);
-void AddWorkersCommand(CLI::App& parent, CommandContext& context);
+// Lists them; returns the group for what follows.
+CLI::App& AddWorkersCommand(CLI::App& parent, CommandContext& context);
+void AddWorkersCordonCommand(CLI::App& parent, CommandContext& context);
+void AddWorkersUncordonCommand(CLI::App& parent, CommandContext& context);
+void AddWorkersDrainCommand(CLI::App& parent, CommandContext& context);
 void AddCheckpointsListCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsShowCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsPinCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsUnpinCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsNoteCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsVerifyCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsDeleteCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsGcCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsUploadCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsDiffCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsLineageCommand(CLI::App& parent, CommandContext& context);
 void AddCheckpointsDownloadCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsExportCommand(CLI::App& parent, CommandContext& context);
+void AddCheckpointsImportCommand(CLI::App& parent, CommandContext& context);
 void AddEvaluateCommand(CLI::App& parent, CommandContext& context);
 void AddGenerateCommand(CLI::App& parent, CommandContext& context);
 void AddAuditCausalityCommand(CLI::App& parent, CommandContext& context);
+void AddAuditLogCommand(CLI::App& parent, CommandContext& context);
+void AddLoginCommand(CLI::App& parent, CommandContext& context);
+void AddLogoutCommand(CLI::App& parent, CommandContext& context);
+void AddProfilesListCommand(CLI::App& parent, CommandContext& context);
+void AddProfilesUseCommand(CLI::App& parent, CommandContext& context);
+void AddCompletionCommand(CLI::App& parent, CommandContext& context);
 void AddModelPresetsCommand(CLI::App& parent, CommandContext& context);
 void AddModelDescribeCommand(CLI::App& parent, CommandContext& context);
 

@@ -8,10 +8,10 @@
 #include <map>
 #include <utility>
 
-#include "cli/format.h"
-#include "cli/job_view.h"
 #include "cli/resource_names.h"
 #include "cli/spec_leaves.h"
+#include "cli/views/format.h"
+#include "cli/views/job_view.h"
 
 namespace wavefield {
 namespace {
@@ -211,7 +211,9 @@ std::vector<std::string> FindRemarks(const std::vector<ComparedJob>& jobs,
     if (job.job.state() == v1::JOB_STATE_SUCCEEDED) continue;
     found.push_back(fmt::format("{} is {}{}; its figures are those of step {}",
                                 ResourceId(job.job.name()), StateName(job.job.state()),
-                                HasEnded(job.job) ? "" : " and goes on",
+                                HasEnded(job.job)                         ? ""
+                                : job.job.state() == v1::JOB_STATE_PAUSED ? " and may go on"
+                                                                          : " and goes on",
                                 FormatInteger(job.job.last_step().step())));
   }
   if (!target.loss) return found;

@@ -7,9 +7,9 @@
 
 #include "cli/dataset_upload.h"
 #include "cli/exit_code.h"
-#include "cli/format.h"
-#include "cli/progress_bar.h"
 #include "cli/resource_names.h"
+#include "cli/views/format.h"
+#include "cli/views/progress_bar.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
 

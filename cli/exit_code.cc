@@ -2,7 +2,10 @@
 
 #include <cstdio>
 #include <string>
+#include <utility>
 
+#include "absl/strings/str_split.h"
+#include "cli/views/display_text.h"
 #include "proto/rpc/status.h"
 
 namespace wavefield {
@@ -32,9 +35,14 @@ void PrintError(const absl::Status& status) {
       message.find(bad_request.field_violations(0).description()) != std::string::npos) {
     message = count == 1 ? "a field is invalid" : std::to_string(count) + " fields are invalid";
   }
-  std::fprintf(stderr, "wavefield: %s\n", message.c_str());
+  // Line by line: control characters in what a coordinator says are shown, not obeyed.
+  const char* prefix = "wavefield: ";
+  for (const absl::string_view line : absl::StrSplit(message, '\n')) {
+    std::fprintf(stderr, "%s%s\n", std::exchange(prefix, ""), OnOneLine(std::string(line)).c_str());
+  }
   for (const auto& violation : bad_request.field_violations()) {
-    std::fprintf(stderr, "%s: %s\n", violation.field().c_str(), violation.description().c_str());
+    std::fprintf(stderr, "%s: %s\n", OnOneLine(violation.field()).c_str(),
+                 OnOneLine(violation.description()).c_str());
   }
 }
 

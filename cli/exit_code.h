@@ -16,7 +16,7 @@ enum ExitCode : int {
 };
 
 inline constexpr char kExitCodeHelp[] =
-    "--address, --ca-file, --token-file and --timeout work with every command.\n"
+    "--address, --profile, --ca-file, --token-file and --timeout work with every command.\n"
     "Exit codes: 0 success, 1 failed, 2 usage or invalid input, 3 not found, 4 coordinator "
     "unreachable,\n5 the watched job ended without success, 6 an audit did not pass, 130 "
     "interrupted.";

@@ -6,7 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/terminal.h"
+#include "cli/views/terminal.h"
 #include "core/base/command_line.h"
 
 namespace wavefield {
@@ -31,24 +31,56 @@ void AddCommands(CLI::App& root, CommandContext& context) {
   AddJobsCommand(root, context);
   AddJobCommand(root, context);
   AddWatchCommand(root, context);
+  AddLogsCommand(root, context);
+  AddExplainCommand(root, context);
+  AddQueueCommand(root, context);
+  AddUpdateCommand(root, context);
+  AddPauseCommand(root, context);
+  AddResumeCommand(root, context);
   AddCancelCommand(root, context);
+  AddDeleteCommand(root, context);
   AddMetricsCommand(root, context);
   AddPlotCommand(root, context);
   AddReportCommand(root, context);
   AddGoodputCommand(root, context);
   AddCompareCommand(root, context);
-  AddWorkersCommand(root, context);
-  CLI::App& checkpoints = AddGroup(root, context, "checkpoints", "List and download checkpoints");
+  CLI::App& workers = AddWorkersCommand(root, context);
+  AddWorkersCordonCommand(workers, context);
+  AddWorkersUncordonCommand(workers, context);
+  AddWorkersDrainCommand(workers, context);
+  CLI::App& checkpoints = AddGroup(root, context, "checkpoints",
+                                   "List, keep, check, move, compare and remove checkpoints");
   AddCheckpointsListCommand(checkpoints, context);
+  AddCheckpointsShowCommand(checkpoints, context);
+  AddCheckpointsPinCommand(checkpoints, context);
+  AddCheckpointsUnpinCommand(checkpoints, context);
+  AddCheckpointsNoteCommand(checkpoints, context);
+  AddCheckpointsVerifyCommand(checkpoints, context);
+  AddCheckpointsDeleteCommand(checkpoints, context);
+  AddCheckpointsGcCommand(checkpoints, context);
+  AddCheckpointsUploadCommand(checkpoints, context);
+  AddCheckpointsDiffCommand(checkpoints, context);
+  AddCheckpointsLineageCommand(checkpoints, context);
   AddCheckpointsDownloadCommand(checkpoints, context);
+  AddCheckpointsExportCommand(checkpoints, context);
+  AddCheckpointsImportCommand(checkpoints, context);
   AddEvaluateCommand(root, context);
   AddGenerateCommand(root, context);
-  CLI::App& audit = AddGroup(root, context, "audit", "Prove that a trained model does not cheat");
+  CLI::App& audit = AddGroup(root, context, "audit",
+                             "Prove that a trained model does not cheat; see who changed what");
   AddAuditCausalityCommand(audit, context);
+  AddAuditLogCommand(audit, context);
+  AddLoginCommand(root, context);
+  AddLogoutCommand(root, context);
+  CLI::App& profiles =
+      AddGroup(root, context, "profiles", "How to reach several clusters ('wavefield login')");
+  AddProfilesListCommand(profiles, context);
+  AddProfilesUseCommand(profiles, context);
   CLI::App& model =
       AddGroup(root, context, "model", "Look at architectures, without a coordinator");
   AddModelPresetsCommand(model, context);
   AddModelDescribeCommand(model, context);
+  AddCompletionCommand(root, context);
 }
 
 int RunChosen(const CommandContext& context) {

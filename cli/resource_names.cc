@@ -55,6 +55,19 @@ absl::StatusOr<std::string> ParseDatasetName(const std::string& text) {
   return ParseName(text, "datasets/", "dataset");
 }
 
+absl::StatusOr<std::string> ParseWorkerName(const std::string& text) {
+  const std::string id = WithoutPrefix(text, "workers/");
+  const bool plain = !id.empty() && id.size() <= kMaxIdLength && IsLower(id[0]) &&
+                     std::all_of(id.begin(), id.end(), [](char c) {
+                       return IsLower(c) || IsDigit(c) || c == '-' || c == '.';
+                     });
+  if (plain) return "workers/" + id;
+  return absl::InvalidArgumentError(
+      fmt::format("'{}' is not the name of a worker: a name has a lower-case letter, then at most "
+                  "{} of a-z, 0-9, '-' and '.'",
+                  text, kMaxIdLength - 1));
+}
+
 absl::StatusOr<std::string> ParseCheckpointName(const std::string& text) {
   const std::string separator = text.find('@') != std::string::npos ? "@" : "/checkpoints/";
   const size_t at = text.find(separator);

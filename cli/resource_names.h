@@ -12,6 +12,8 @@ namespace wavefield {
 absl::StatusOr<std::string> ParseJobName(const std::string& text);
 // "x" and "datasets/x" → "datasets/x".
 absl::StatusOr<std::string> ParseDatasetName(const std::string& text);
+// "x" and "workers/x" → "workers/x".
+absl::StatusOr<std::string> ParseWorkerName(const std::string& text);
 // "x" → "jobs/x/checkpoints/latest"; "x@100", "x@100-2" and "x@latest" → "jobs/x/checkpoints/100"
 // …; "jobs/x/checkpoints/y" is itself.
 absl::StatusOr<std::string> ParseCheckpointName(const std::string& text);

@@ -5,8 +5,9 @@
 #include <random>
 
 #include "cli/exit_code.h"
-#include "cli/format.h"
+#include "cli/profiles.h"
 #include "cli/real_range.h"
+#include "cli/views/format.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/status.h"
 
@@ -14,14 +15,23 @@ namespace wavefield {
 
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
   const std::string group = "Connection";
+  const std::string default_address = std::exchange(flags.options.address, "");
   app.add_option("--address", flags.options.address, "the coordinator's HOST:PORT")
-      ->capture_default_str()
+      ->default_str(default_address)
+      ->group(group);
+  app.add_option("--profile", flags.profile,
+                 "what 'wavefield login' kept under this name; for its own address alone")
       ->group(group);
   app.add_option("--ca-file", flags.options.ca_file,
                  "PEM certificates that vouch for the coordinator; switches TLS on")
       ->group(group);
   app.add_option("--token-file", flags.options.token_file,
                  "file whose first line is the bearer token")
+      ->group(group);
+  app.add_option("--client-cert", flags.options.client_certificate_file,
+                 "PEM certificate of this client, for coordinators that ask for one")
+      ->group(group);
+  app.add_option("--client-key", flags.options.client_key_file, "its private key, PEM")
       ->group(group);
   app.add_option("--timeout", flags.timeout_seconds, "seconds a single call may take")
       ->capture_default_str()
@@ -30,7 +40,11 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
 }
 
 absl::StatusOr<Session> Session::Open(const ConnectionFlags& flags) {
-  WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(flags.options));
+  ConnectionOptions options = flags.options;
+  if (flags.use_profile) {
+    WF_ASSIGN_OR_RETURN(options, WithProfile(std::move(options), flags.profile));
+  }
+  WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(options));
   return Session(std::move(connection), absl::Seconds(flags.timeout_seconds));
 }
 
@@ -41,7 +55,7 @@ absl::Status Session::ToError(const grpc::Status& status) const {
       return UnreachableError(
           fmt::format("cannot reach the coordinator at {} ({}); start one with 'wavefield up "
                       "--data-dir DIR', or "
-                      "name another with --address or WAVEFIELD_ADDRESS",
+                      "name another with --address, WAVEFIELD_ADDRESS or 'wavefield login'",
                       address(), status.error_message()));
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return UnreachableError(
@@ -50,8 +64,9 @@ absl::Status Session::ToError(const grpc::Status& status) const {
                       address(), FormatDuration(absl::ToDoubleSeconds(timeout_))));
     case grpc::StatusCode::UNAUTHENTICATED:
       return absl::UnauthenticatedError(
-          fmt::format("{} refused the call: {} (give the token with --token-file)", address(),
-                      status.error_message()));
+          fmt::format("{} refused the call: {} (give the token with --token-file, or log in "
+                      "with 'wavefield login {}')",
+                      address(), status.error_message(), address()));
     default:
       return error;
   }

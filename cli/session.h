@@ -13,7 +13,9 @@ namespace wavefield {
 
 // The flags that say where the coordinator is.
 struct ConnectionFlags {
-  ConnectionOptions options;
+  ConnectionOptions options;  // what is empty comes from a profile, then from the defaults
+  std::string profile;        // empty: the one in use
+  bool use_profile = true;
   double timeout_seconds = 30;
 };
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags);

@@ -187,9 +187,10 @@ absl::Status ParseSpec(const std::string& json, const std::string& source, v1::J
   return status.ok() ? status : fail(std::string(status.message()));
 }
 
-absl::Status SetField(const std::string& assignment, Message& message) {
+absl::Status SetField(const std::string& assignment, Message& message, const std::string& flag) {
   const auto fail = [&](const std::string& what) {
-    return absl::InvalidArgumentError(fmt::format("--set {}: {}", assignment.substr(0, 200), what));
+    return absl::InvalidArgumentError(
+        fmt::format("{} {}: {}", flag, assignment.substr(0, 200), what));
   };
   const size_t equals = assignment.find('=');
   if (equals == std::string::npos) return fail("expected path.to.field=value");

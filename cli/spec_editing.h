@@ -16,7 +16,9 @@ absl::Status ParseSpec(const std::string& json, const std::string& source, v1::J
 
 // Carries out "path.to.field=value" on `message`. The value is read as the field's type says: lists
 // as "1,2,3" or "[1,2,3]" (an empty one clears), an entry of a map as "labels.key=value".
-// INVALID_ARGUMENT names the field, its type and the nearest known names.
-absl::Status SetField(const std::string& assignment, google::protobuf::Message& message);
+// INVALID_ARGUMENT names the field, its type and the nearest known names; `flag` is what the
+// assignment was given with.
+absl::Status SetField(const std::string& assignment, google::protobuf::Message& message,
+                      const std::string& flag = "--set");
 
 }  // namespace wavefield

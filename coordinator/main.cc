@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "coordinator/server/scheduler_flags.h"
 #include "coordinator/server/server.h"
 #include "coordinator/server/start_checks.h"
 #include "core/base/command_line.h"
@@ -13,6 +14,7 @@ int main(int argc, char** argv) {
   double lease_seconds = 10;
   double heartbeat_seconds = 2;
   double retention_minutes = 60;
+  double log_retention_days = 30;
   wavefield::LogOptions logging;
 
   wavefield::CommandLine command_line("wavefield-coordinator",
@@ -30,7 +32,11 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--tls-cert", options.tls_certificate, "certificate chain, PEM");
   app.add_option("--tls-key", options.tls_key, "private key, PEM");
-  app.add_option("--token-file", options.token_file, "bearer tokens: lines NAME TOKEN, or TOKEN");
+  app.add_option("--tls-client-ca", options.tls_client_ca,
+                 "clients must have a certificate that one of these signed, PEM");
+  app.add_option("--token-file", options.token_file,
+                 "bearer tokens: lines [NAME] TOKEN [role=viewer|user|worker|admin] "
+                 "[expires=TIME]; read again when it changes, and on SIGHUP");
   app.add_flag("--insecure", options.insecure, "serve other machines without TLS and tokens");
   app.add_option("--lease-seconds", lease_seconds, "a worker silent for so long is lost")
       ->capture_default_str()
@@ -46,6 +52,19 @@ int main(int argc, char** argv) {
                  "series of jobs, workers, GPUs and layers that /metrics shows")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{0}, int64_t{10'000'000}));
+  app.add_option("--log-max-bytes-per-job", options.logs.job_bytes,
+                 "what is kept of the lines that a job's ranks print; the oldest go first")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{64} << 10, int64_t{1} << 40));
+  app.add_option("--log-max-bytes", options.logs.total_bytes,
+                 "… of all jobs together; the logs of jobs that ended first go first")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1} << 20, int64_t{1} << 50));
+  app.add_option("--log-retention", log_retention_days,
+                 "days for which the logs of a job are kept after its end")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 36500.0));
+  wavefield::coordinator::AddSchedulerFlags(app, options.scheduler);
   wavefield::AddLogFlags(app, logging);
 
   return command_line.Run(argc, argv, [&] {
@@ -53,11 +72,13 @@ int main(int argc, char** argv) {
     options.lease = absl::Seconds(lease_seconds);
     options.heartbeat = absl::Seconds(heartbeat_seconds);
     options.metrics_retention = absl::Minutes(retention_minutes);
+    options.logs.retention = absl::Hours(24 * log_retention_days);
     // Before any thread exists, so that all of them leave these signals to sigwait below.
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     signal(SIGPIPE, SIG_IGN);
 
@@ -70,7 +91,7 @@ int main(int argc, char** argv) {
     std::printf("ready %s\n", (*server)->address().c_str());
     std::fflush(stdout);
     int received = 0;
-    sigwait(&signals, &received);
+    while (sigwait(&signals, &received) == 0 && received == SIGHUP) (*server)->RefreshTokens();
     spdlog::info("stops on signal {}", received);
     server->reset();
     return 0;

@@ -23,6 +23,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--ca-file", flags.connection.ca_file, "its certificate authority, PEM: use TLS");
   app.add_option("--token-file", flags.connection.token_file, "holds the bearer token");
+  app.add_option("--client-cert", flags.connection.client_certificate_file,
+                 "certificate of this worker, PEM, for coordinators that ask for one");
+  app.add_option("--client-key", flags.connection.client_key_file, "its private key, PEM");
   app.add_option("--name", flags.name, "of this worker; default: the host's");
   app.add_option("--data-dir", flags.data_dir, "spool, logs and tasks; one worker at a time")
       ->required();

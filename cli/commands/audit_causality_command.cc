@@ -8,9 +8,9 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/format.h"
 #include "cli/inference.h"
 #include "cli/resource_names.h"
+#include "cli/views/format.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
 

@@ -6,10 +6,10 @@
 #include "cli/checkpoint_download.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/format.h"
-#include "cli/progress_bar.h"
 #include "cli/resource_names.h"
-#include "cli/terminal.h"
+#include "cli/views/format.h"
+#include "cli/views/progress_bar.h"
+#include "cli/views/terminal.h"
 #include "core/base/status_macros.h"
 #include "nlohmann/json.hpp"
 

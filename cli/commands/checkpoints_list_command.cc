@@ -1,13 +1,14 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
-#include "absl/time/clock.h"
+#include "cli/checkpoint_selection.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/format.h"
+#include "cli/output_form.h"
 #include "cli/paging.h"
 #include "cli/resource_names.h"
-#include "cli/table.h"
+#include "cli/views/checkpoint_view.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
 #include "wavefield/v1/checkpoint_service.grpc.pb.h"
@@ -17,50 +18,42 @@ namespace {
 
 struct Flags {
   std::string job;
-  bool json = false;
+  std::string filter;
+  std::string order_by;
+  int limit = 0;
+  OutputFlags output;
 };
-
-std::string FormatCheckpoints(const v1::ListCheckpointsResponse& checkpoints) {
-  Table table({{"CHECKPOINT"},
-               {"STEP", Align::kRight},
-               {"ATTEMPT", Align::kRight},
-               {"LOSS", Align::kRight},
-               {"EVALUATION LOSS", Align::kRight},
-               {"TOKENS", Align::kRight},
-               {"SIZE", Align::kRight},
-               {"AGE", Align::kRight},
-               {"NOTE"}});
-  for (const v1::Checkpoint& checkpoint : checkpoints.checkpoints()) {
-    const std::string pinned = checkpoint.pinned() ? "pinned " : "";
-    table.AddRow(
-        {ShortCheckpointName(checkpoint.name()), FormatInteger(checkpoint.step()),
-         std::to_string(checkpoint.attempt()), FormatFixed(checkpoint.loss(), 4),
-         checkpoint.evaluation_loss() == 0 ? "-" : FormatFixed(checkpoint.evaluation_loss(), 4),
-         FormatInteger(checkpoint.total_tokens()),
-         FormatBytes(static_cast<double>(checkpoint.bytes())),
-         FormatAge(checkpoint.create_time(), absl::Now()), pinned + checkpoint.note()});
-  }
-  return table.ToString();
-}
 
 absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   v1::ListCheckpointsRequest request;
-  request.set_parent("jobs/-");
-  if (!flags.job.empty()) {
-    WF_ASSIGN_OR_RETURN(*request.mutable_parent(), ParseJobName(flags.job));
-  }
+  WF_ASSIGN_OR_RETURN(*request.mutable_parent(), ParseCheckpointParent(flags.job));
+  request.set_filter(flags.filter);
+  request.set_order_by(flags.order_by);
+  request.set_page_size(flags.limit > 0 ? std::min(flags.limit, kMaxPageSize) : kMaxPageSize);
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
   v1::ListCheckpointsResponse all;
-  WF_RETURN_IF_ERROR(ForEachPage(session, &v1::CheckpointService::Stub::ListCheckpoints, request,
-                                 [&](const v1::ListCheckpointsResponse& page) {
-                                   all.mutable_checkpoints()->MergeFrom(page.checkpoints());
-                                 }));
-  if (flags.json) {
+  WF_RETURN_IF_ERROR(ForEachPageUntil(session, &v1::CheckpointService::Stub::ListCheckpoints,
+                                      request, [&](const v1::ListCheckpointsResponse& page) {
+                                        all.mutable_checkpoints()->MergeFrom(page.checkpoints());
+                                        return flags.limit > 0 &&
+                                               all.checkpoints_size() >= flags.limit;
+                                      }));
+  if (flags.limit > 0 && all.checkpoints_size() > flags.limit) {
+    all.mutable_checkpoints()->DeleteSubrange(flags.limit, all.checkpoints_size() - flags.limit);
+  }
+  if (flags.output.json()) {
     std::printf("%s", ToJson(all, true).c_str());
+  } else if (flags.output.names()) {
+    for (const v1::Checkpoint& checkpoint : all.checkpoints()) {
+      std::printf("%s\n", ShortCheckpointName(checkpoint.name()).c_str());
+    }
   } else if (all.checkpoints().empty()) {
-    std::fprintf(stderr, "No checkpoints yet.\n");
+    std::fprintf(stderr, "No checkpoints%s.\n",
+                 flags.filter.empty() ? " yet" : " that match the filter");
   } else {
-    std::printf("%s", FormatCheckpoints(all).c_str());
+    std::printf("%s", FormatCheckpoints({all.checkpoints().begin(), all.checkpoints().end()},
+                                        flags.output.Style())
+                          .c_str());
   }
   return kExitSuccess;
 }
@@ -71,7 +64,12 @@ void AddCheckpointsListCommand(CLI::App& parent, CommandContext& context) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = parent.add_subcommand("list", "List checkpoints, newest first");
   command->add_option("JOB", flags->job, "only this job's");
-  command->add_flag("--json", flags->json, "print a ListCheckpointsResponse as JSON");
+  AddCheckpointFilterFlag(*command, flags->filter);
+  command->add_option("--order-by", flags->order_by,
+                      "create_time, step, bytes, loss, evaluation_loss or job; 'loss desc' for the "
+                      "other way");
+  command->add_option("--limit", flags->limit, "at most so many")->check(CLI::Range(1, 1000000));
+  AddListOutputFlags(*command, flags->output, "a ListCheckpointsResponse");
   context.OnCommand(command, [&context, flags] { return Run(*flags, context.connection); });
 }
 

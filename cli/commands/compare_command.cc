@@ -10,11 +10,11 @@
 
 #include "cli/commands.h"
 #include "cli/comparison.h"
-#include "cli/comparison_view.h"
 #include "cli/exit_code.h"
-#include "cli/model_summary.h"
 #include "cli/real_range.h"
 #include "cli/resource_names.h"
+#include "cli/views/comparison_view.h"
+#include "cli/views/model_summary.h"
 #include "core/base/status_macros.h"
 #include "core/base/suggest.h"
 #include "core/model/accounting.h"

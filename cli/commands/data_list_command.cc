@@ -1,13 +1,13 @@
 #include <cstdio>
 #include <memory>
 
-#include "absl/time/clock.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/format.h"
+#include "cli/output_form.h"
 #include "cli/paging.h"
 #include "cli/resource_names.h"
-#include "cli/table.h"
+#include "cli/views/format.h"
+#include "cli/views/table.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
 #include "wavefield/v1/dataset_service.grpc.pb.h"
@@ -15,7 +15,7 @@
 namespace wavefield {
 namespace {
 
-std::string FormatDatasets(const v1::ListDatasetsResponse& datasets) {
+std::string FormatDatasets(const v1::ListDatasetsResponse& datasets, const ViewStyle& style) {
   Table table({{"DATASET"},
                {"TOKENIZER"},
                {"VOCABULARY", Align::kRight},
@@ -23,19 +23,19 @@ std::string FormatDatasets(const v1::ListDatasetsResponse& datasets) {
                {"VALIDATION TOKENS", Align::kRight},
                {"DOCUMENTS", Align::kRight},
                {"TEXT", Align::kRight},
-               {"AGE", Align::kRight}});
+               {"CREATED", Align::kRight}});
   for (const v1::Dataset& dataset : datasets.datasets()) {
     table.AddRow({ResourceId(dataset.name()), dataset.tokenizer(),
                   FormatInteger(dataset.vocab_size()), FormatInteger(dataset.train_tokens()),
                   FormatInteger(dataset.validation_tokens()), FormatInteger(dataset.documents()),
                   dataset.text_bytes() > 0 ? FormatBytes(static_cast<double>(dataset.text_bytes()))
                                            : "not known",
-                  FormatAge(dataset.create_time(), absl::Now())});
+                  style.When(dataset.create_time())});
   }
-  return table.ToString();
+  return table.ToString(style.colors);
 }
 
-absl::StatusOr<int> Run(bool json, const ConnectionFlags& connection) {
+absl::StatusOr<int> Run(const OutputFlags& output, const ConnectionFlags& connection) {
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
   v1::ListDatasetsResponse all;
   WF_RETURN_IF_ERROR(ForEachPage(session, &v1::DatasetService::Stub::ListDatasets,
@@ -43,12 +43,16 @@ absl::StatusOr<int> Run(bool json, const ConnectionFlags& connection) {
                                  [&](const v1::ListDatasetsResponse& page) {
                                    all.mutable_datasets()->MergeFrom(page.datasets());
                                  }));
-  if (json) {
+  if (output.json()) {
     std::printf("%s", ToJson(all, true).c_str());
+  } else if (output.names()) {
+    for (const v1::Dataset& dataset : all.datasets()) {
+      std::printf("%s\n", ResourceId(dataset.name()).c_str());
+    }
   } else if (all.datasets().empty()) {
     std::fprintf(stderr, "No datasets. Make one with 'wavefield data prepare' or 'data import'.\n");
   } else {
-    std::printf("%s", FormatDatasets(all).c_str());
+    std::printf("%s", FormatDatasets(all, output.Style()).c_str());
   }
   return kExitSuccess;
 }
@@ -56,10 +60,10 @@ absl::StatusOr<int> Run(bool json, const ConnectionFlags& connection) {
 }  // namespace
 
 void AddDataListCommand(CLI::App& parent, CommandContext& context) {
-  const auto json = std::make_shared<bool>(false);
+  const auto output = std::make_shared<OutputFlags>();
   CLI::App* command = parent.add_subcommand("list", "List datasets");
-  command->add_flag("--json", *json, "print a ListDatasetsResponse as JSON");
-  context.OnCommand(command, [&context, json] { return Run(*json, context.connection); });
+  AddListOutputFlags(*command, *output, "a ListDatasetsResponse");
+  context.OnCommand(command, [&context, output] { return Run(*output, context.connection); });
 }
 
 }  // namespace wavefield

@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "cli/commands.h"
-#include "cli/escaped_text.h"
 #include "cli/exit_code.h"
-#include "cli/format.h"
 #include "cli/resource_names.h"
-#include "cli/table.h"
+#include "cli/views/escaped_text.h"
+#include "cli/views/format.h"
+#include "cli/views/table.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
 #include "wavefield/v1/dataset_service.grpc.pb.h"

@@ -7,12 +7,12 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/format.h"
 #include "cli/inference.h"
 #include "cli/input_text.h"
-#include "cli/job_view.h"
-#include "cli/progress_bar.h"
 #include "cli/resource_names.h"
+#include "cli/views/format.h"
+#include "cli/views/job_view.h"
+#include "cli/views/progress_bar.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
 

@@ -7,11 +7,11 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/format.h"
 #include "cli/inference.h"
 #include "cli/input_text.h"
 #include "cli/real_range.h"
 #include "cli/resource_names.h"
+#include "cli/views/format.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
 

@@ -6,9 +6,9 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/goodput_view.h"
 #include "cli/paging.h"
 #include "cli/resource_names.h"
+#include "cli/views/goodput_view.h"
 #include "core/base/status_macros.h"
 #include "wavefield/v1/job_service.grpc.pb.h"
 

@@ -1,12 +1,12 @@
 #include <cstdio>
 #include <memory>
 
-#include "absl/time/clock.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/job_view.h"
+#include "cli/output_form.h"
 #include "cli/paging.h"
 #include "cli/resource_names.h"
+#include "cli/views/job_view.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
 #include "wavefield/v1/checkpoint_service.grpc.pb.h"
@@ -17,7 +17,7 @@ namespace {
 
 struct Flags {
   std::string job;
-  bool json = false;
+  OutputFlags output;
 };
 
 absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
@@ -25,17 +25,18 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   WF_ASSIGN_OR_RETURN(*request.mutable_name(), ParseJobName(flags.job));
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
   WF_ASSIGN_OR_RETURN(const v1::Job job, session.Call(&v1::JobService::Stub::GetJob, request));
-  if (flags.json) {
+  if (flags.output.json()) {
     std::printf("%s", ToJson(job, true).c_str());
     return kExitSuccess;
   }
   v1::ListCheckpointsRequest checkpoints;
   checkpoints.set_parent(request.name());
+  checkpoints.set_page_size(kMaxPageSize);
   int64_t count = 0;
   WF_RETURN_IF_ERROR(ForEachPage(
       session, &v1::CheckpointService::Stub::ListCheckpoints, checkpoints,
       [&](const v1::ListCheckpointsResponse& page) { count += page.checkpoints_size(); }));
-  std::printf("%s", FormatJob(job, count, absl::Now()).c_str());
+  std::printf("%s", FormatJob(job, count, flags.output.Style()).c_str());
   return kExitSuccess;
 }
 
@@ -45,7 +46,7 @@ void AddJobCommand(CLI::App& parent, CommandContext& context) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = parent.add_subcommand("job", "Show one job in full");
   command->add_option("JOB", flags->job, "its name")->required();
-  command->add_flag("--json", flags->json, "print the Job as JSON");
+  AddOutputFlags(*command, flags->output, "the Job");
   context.OnCommand(command, [&context, flags] { return Run(*flags, context.connection); });
 }
 

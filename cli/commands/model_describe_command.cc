@@ -5,10 +5,10 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/format.h"
-#include "cli/model_summary.h"
 #include "cli/spec_arguments.h"
-#include "cli/table.h"
+#include "cli/views/format.h"
+#include "cli/views/model_summary.h"
+#include "cli/views/table.h"
 #include "core/base/status_macros.h"
 #include "core/model/accounting.h"
 #include "core/model/config/training_config.h"
@@ -74,6 +74,7 @@ std::string SummaryJson(const ModelConfig& config, const TrainingConfig& batch,
                                    {{"parameters", memory.parameters},
                                     {"gradients", memory.gradients},
                                     {"optimizer", memory.optimizer},
+                                    {"snapshot", memory.snapshot},
                                     {"activations", memory.activations},
                                     {"workspace", memory.workspace},
                                     {"total", memory.total()}}},
@@ -111,6 +112,7 @@ std::string SummaryText(const ModelConfig& config, const TrainingConfig& batch,
                     {"  parameters", bytes(memory.parameters)},
                     {"  gradients", bytes(memory.gradients)},
                     {"  optimizer", bytes(memory.optimizer)},
+                    {"  checkpoint copies", bytes(memory.snapshot)},
                     {"  activations", bytes(memory.activations)},
                     {"  workspace", bytes(memory.workspace)}});
   Table table({{"TENSOR"}, {"SHAPE"}, {"TIMES", Align::kRight}, {"PARAMETERS", Align::kRight}});

@@ -3,8 +3,8 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/format.h"
-#include "cli/table.h"
+#include "cli/views/format.h"
+#include "cli/views/table.h"
 #include "core/model/accounting.h"
 #include "core/model/config/model_config.h"
 

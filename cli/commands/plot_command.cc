@@ -6,11 +6,11 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/metric_series.h"
 #include "cli/output_file.h"
 #include "cli/paging.h"
 #include "cli/real_range.h"
 #include "cli/resource_names.h"
+#include "cli/views/metric_series.h"
 #include "core/base/status_macros.h"
 #include "wavefield/v1/job_service.grpc.pb.h"
 

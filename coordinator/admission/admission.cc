@@ -7,6 +7,8 @@
 #include <optional>
 #include <set>
 
+#include "coordinator/admission/policies.h"
+#include "coordinator/admission/references.h"
 #include "coordinator/admission/spec_defaults.h"
 #include "coordinator/cluster/slot_groups.h"
 #include "coordinator/jobs/text.h"
@@ -24,23 +26,18 @@ namespace {
 using namespace wavefield::v1;  // NOLINT: the messages this file is about
 
 constexpr int kMaxWorldSizeWithoutWorkers = 64;
-constexpr int kMaxLabels = 64;
 // Trailers are limited to 8 KiB, details travel in base64 and beside the message.
 constexpr size_t kMaxDetailBytes = 4000;
 constexpr size_t kMaxMessageBytes = 1000;
 
 double GiB(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
 
-bool IsLabelText(const std::string& text) {
-  return text.size() <= 63 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-           return std::isalnum(c) || c == '_' || c == '.' || c == '-';
-         });
-}
-
 class Admission {
  public:
-  Admission(StoreReader& reader, const AdmissionFacts& facts, JobRecord& record)
-      : reader_(reader),
+  Admission(const std::string& id, StoreReader& reader, const AdmissionFacts& facts,
+            JobRecord& record)
+      : id_(id),
+        reader_(reader),
         facts_(facts),
         record_(record),
         spec_(*record.mutable_job()->mutable_spec()) {}
@@ -48,9 +45,11 @@ class Admission {
   absl::StatusOr<std::vector<FieldViolation>> Run() {
     CheckResources();
     WF_RETURN_IF_ERROR(CheckDataset());
+    WF_ASSIGN_OR_RETURN(weights_, ResolveInitFrom(reader_, record_, violations_));
     CheckModel();
     CheckTraining();
-    CheckPolicies();
+    CheckPolicies(spec_, violations_);
+    WF_RETURN_IF_ERROR(CheckAfter(reader_, id_, facts_.created_along, spec_, violations_));
     if (violations_.empty()) CheckMemory();
     return std::move(violations_);
   }
@@ -153,7 +152,10 @@ class Admission {
         return;
       }
       base = *preset;
+    } else if (weights_) {
+      base = weights_->model;
     } else if (!model.has_d_model()) {
+      if (!spec_.init_from().empty()) return;  // would give it, and was refused
       std::string names;
       for (const Preset& preset : Presets()) names += (names.empty() ? "" : ", ") + preset.name;
       Refuse("model.preset",
@@ -161,7 +163,10 @@ class Admission {
                          Shortened(names, 300)));
       return;
     }
-    if (dataset_) base.vocab_size = PadVocabulary(dataset_->vocab_size());
+    const bool takes_vocabulary = weights_ && model.preset().empty();
+    if (dataset_ && !takes_vocabulary) {
+      base.vocab_size = PadVocabulary(dataset_->vocab_size());
+    }
     const ModelConfig config = ModelConfigOf(model, base);
     const auto wrong = Validate(config, "model.");
     violations_.insert(violations_.end(), wrong.begin(), wrong.end());
@@ -175,6 +180,7 @@ class Admission {
       for (const FieldViolation& violation : ValidateDevice(config, spec_.resources().device())) {
         violations_.push_back(violation);
       }
+      if (weights_) CheckSameModel(config, *weights_, violations_);
       SetModel(config, model);
       record_.mutable_job()->set_parameter_count(ParameterCount(config));
     }
@@ -205,33 +211,6 @@ class Admission {
     record_.mutable_job()->set_max_steps(training_.max_steps);
   }
 
-  void CheckPolicies() {
-    RestartPolicy& restart = *spec_.mutable_restart();
-    if (!restart.has_max_restarts()) restart.set_max_restarts(3);
-    if (restart.max_restarts() < 0 || restart.max_restarts() > 1000) {
-      Refuse("restart.max_restarts",
-             fmt::format("is {}; allowed: 0 to 1000", restart.max_restarts()));
-    }
-    if (spec_.priority() < -1000 || spec_.priority() > 1000) {
-      Refuse("priority", fmt::format("is {}; allowed: -1000 to 1000", spec_.priority()));
-    }
-    if (spec_.labels_size() > kMaxLabels) {
-      Refuse("labels", fmt::format("has {} entries; at most {} are allowed", spec_.labels_size(),
-                                   kMaxLabels));
-    }
-    for (const auto& [key, value] : spec_.labels()) {
-      if (key.empty() || !IsLabelText(key) || !IsLabelText(value)) {
-        Refuse("labels", fmt::format("has '{}': '{}'; keys and values are at most 63 characters of "
-                                     "[a-zA-Z0-9_.-], keys not empty",
-                                     Shortened(key, 70), Shortened(value, 70)));
-      }
-    }
-    if (!spec_.init_from().empty()) {
-      Refuse("init_from",
-             "is reserved: starting from another job's weights is not supported; leave it out");
-    }
-  }
-
   void CheckMemory() {
     const std::string& device = spec_.resources().device();
     int64_t largest = 0;
@@ -257,6 +236,7 @@ class Admission {
                Advice(CheapestSavings(*model_, training_, threads, device, largest, world_size_))));
   }
 
+  const std::string& id_;
   StoreReader& reader_;
   const AdmissionFacts& facts_;
   JobRecord& record_;
@@ -264,6 +244,7 @@ class Admission {
   std::vector<FieldViolation> violations_;
   int64_t world_size_ = 1;
   std::optional<Dataset> dataset_;
+  std::optional<InitialWeights> weights_;
   std::optional<ModelConfig> model_;  // once it was found valid
   TrainingConfig training_;
 };
@@ -321,7 +302,7 @@ absl::StatusOr<JobRecord> AdmitJob(const CreateJobRequest& request, StoreReader&
   JobRecord record;
   Job& job = *record.mutable_job();
   *job.mutable_spec() = request.spec();
-  WF_ASSIGN_OR_RETURN(auto violations, Admission(reader, facts, record).Run());
+  WF_ASSIGN_OR_RETURN(auto violations, Admission(request.job_id(), reader, facts, record).Run());
   if (!request.job_id().empty() && !IsResourceId(request.job_id())) {
     violations.insert(violations.begin(),
                       {"job_id", fmt::format("is '{}'; allowed: [a-z][a-z0-9-]{{0,62}}",
@@ -334,6 +315,7 @@ absl::StatusOr<JobRecord> AdmitJob(const CreateJobRequest& request, StoreReader&
   job.set_state_message("waits for its turn");
   job.set_epoch(1);
   *job.mutable_create_time() = ToTimestamp(now);
+  *job.mutable_queue_time() = ToTimestamp(now);
   return record;
 }
 

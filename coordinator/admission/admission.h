@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ namespace wavefield::coordinator {
 struct AdmissionFacts {
   std::vector<wavefield::v1::Worker> workers;  // all that were ever seen
   std::filesystem::path storage_root;
+  std::set<std::string> created_along;  // ids of jobs that will be there when this one is
 };
 
 // The job as it would be created: queued, every default filled in, its preset spelled out, its name

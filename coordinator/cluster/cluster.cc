@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "absl/time/clock.h"
 #include "coordinator/cluster/random_id.h"
 #include "coordinator/cluster/slot_groups.h"
 #include "coordinator/jobs/job_states.h"
@@ -56,6 +55,7 @@ void Cluster::JobsCommitted(const std::vector<JobRecord>& records) {
     }
   }
   for (const std::string& name : touched) signals_.Notify(name);
+  if (!records.empty()) signals_.Notify(kJobsSignal);
   signals_.Notify(kControlSignal);
 }
 
@@ -79,6 +79,18 @@ void Cluster::PutWorker(const Worker& worker) {
     workers_[id] = worker;
   }
   signals_.Notify(worker.name());
+  signals_.Notify(kControlSignal);
+}
+
+void Cluster::SetCordon(const Worker& worker) {
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = workers_.find(worker.name().substr(std::string("workers/").size()));
+    if (found == workers_.end()) return;
+    found->second.set_cordoned(worker.cordoned());
+    found->second.set_draining(worker.draining());
+    found->second.set_cordon_note(worker.cordon_note());
+  }
   signals_.Notify(kControlSignal);
 }
 
@@ -122,6 +134,22 @@ Worker Cluster::WithTelemetry(const std::string& id, const Worker& known) const 
   return worker;
 }
 
+std::optional<Worker> Cluster::FindWorker(const std::string& id) const {
+  for (Worker& worker : Workers()) {
+    if (worker.name() == "workers/" + id) return std::move(worker);
+  }
+  return std::nullopt;
+}
+
+std::set<std::string> Cluster::Draining() const {
+  std::lock_guard lock(mutex_);
+  std::set<std::string> draining;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.draining()) draining.insert(id);
+  }
+  return draining;
+}
+
 std::optional<std::string> Cluster::IncarnationOf(const std::string& worker) const {
   std::lock_guard lock(mutex_);
   const auto found = workers_.find(worker);
@@ -156,6 +184,7 @@ AssignmentList Cluster::AssignmentsFor(const std::string& worker,
       train.set_dataset_content_hash(record->dataset_content_hash());
       train.set_checkpoint_directory(record->checkpoint_directory());
       *train.mutable_resume_candidates() = record->resume_candidates();
+      train.set_init_from_directory(record->init_from_directory());
     }
   }
   for (const auto& [task_id, inference] : inference_) {
@@ -170,89 +199,14 @@ AssignmentList Cluster::AssignmentsFor(const std::string& worker,
   return list;
 }
 
-std::map<std::string, std::map<int32_t, std::string>> Cluster::Holders() const {
-  std::map<std::string, std::map<int32_t, std::string>> holders;
-  for (const auto& [id, record] : jobs_) {
-    for (const TaskRecord& task : record->tasks()) {
-      if (!task.ended()) holders[task.worker()][task.slot()] = "jobs/" + id;
-    }
-  }
-  for (const auto& [task_id, inference] : inference_) {
-    const InferenceSession& session = *inference.session;
-    holders[session.worker][session.slot] = session.Describe();
-  }
-  for (const auto& [worker, slot] : reserved_) holders[worker].emplace(slot, "a job that starts");
-  return holders;
-}
-
-std::vector<SchedulerSnapshot::Host> Cluster::Hosts() const {
-  const auto holders = Holders();
-  std::vector<SchedulerSnapshot::Host> hosts;
-  for (const auto& [id, worker] : workers_) {
-    if (!leases_.TakesWork(id, worker.incarnation())) continue;
-    std::map<int32_t, std::string> held;
-    const Worker now = WithTelemetry(id, worker);
-    for (const Gpu& gpu : now.gpus()) {
-      if (!gpu.unavailable().empty()) held[gpu.slot()] = "another process on workers/" + id;
-    }
-    if (const auto holder = holders.find(id); holder != holders.end()) {
-      for (const auto& [slot, name] : holder->second) held[slot] = name;
-    }
-    for (SlotGroup& group : SlotGroupsOf(worker)) {
-      SchedulerSnapshot::Host& host = hosts.emplace_back();
-      host.worker = id;
-      host.device = std::move(group.device);
-      host.memory_per_slot = group.memory;
-      for (const int32_t slot : group.slots) {
-        const auto holder = held.find(slot);
-        host.slots.push_back({slot, holder == held.end() ? "" : holder->second});
-      }
-    }
-  }
-  return hosts;
-}
-
-std::map<std::string, std::string> Cluster::Unfit() const {
-  std::map<std::string, std::string> unfit;
-  for (const auto& [id, worker] : workers_) {
-    if (!leases_.TakesWork(id, worker.incarnation())) continue;
-    for (const Gpu& gpu : worker.gpus()) {
-      if (gpu.slot() >= 0) continue;
-      unfit.emplace(kCuda,
-                    fmt::format("GPU {} of workers/{}: {}", gpu.index(), id, gpu.unavailable()));
-    }
-  }
-  return unfit;
-}
-
-SchedulerSnapshot Cluster::Snapshot() const {
-  std::lock_guard lock(mutex_);
-  SchedulerSnapshot snapshot;
-  snapshot.hosts = Hosts();
-  snapshot.unfit = Unfit();
-  for (const auto& [id, record] : jobs_) {
-    const Job& job = record->job();
-    if (job.state() != JOB_STATE_QUEUED) continue;
-    SchedulerSnapshot::QueuedJob& queued = snapshot.queue.emplace_back();
-    queued.id = id;
-    queued.priority = job.spec().priority();
-    queued.age = record->create_revision();
-    queued.world_size = job.spec().resources().world_size();
-    queued.device = job.spec().resources().device();
-    queued.memory = job.memory_estimate_bytes();
-    queued.ranks_still_running =
-        static_cast<int>(std::count_if(record->tasks().begin(), record->tasks().end(),
-                                       [](const TaskRecord& task) { return !task.ended(); }));
-  }
-  return snapshot;
-}
-
 bool Cluster::Reserve(const SchedulerPlan::Start& start) {
   std::lock_guard lock(mutex_);
   const auto holders = Holders();
   for (const auto& [worker, slot] : start.ranks) {
     const auto held = holders.find(worker);
     if (held != holders.end() && held->second.contains(slot)) return false;
+    const auto known = workers_.find(worker);
+    if (known == workers_.end() || known->second.cordoned()) return false;
   }
   reserved_.insert(start.ranks.begin(), start.ranks.end());
   return true;
@@ -269,7 +223,7 @@ absl::StatusOr<std::shared_ptr<InferenceSession>> Cluster::StartInference(Infere
     std::lock_guard lock(mutex_);
     int total = 0;
     std::map<std::string, int> held;
-    for (const SchedulerSnapshot::Host& host : Hosts()) {
+    for (const SchedulerSnapshot::Host& host : Hosts().present) {
       if (host.device == kCuda) continue;  // inference runs on the CPU
       for (const SchedulerSnapshot::Slot& slot : host.slots) {
         ++total;

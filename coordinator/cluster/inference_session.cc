@@ -9,6 +9,22 @@ namespace {
 
 constexpr size_t kMaxWaitingOutputs = 100'000;
 
+// What was wrong with the request stays that; anything else may go better another time.
+absl::StatusCode CodeOf(const wavefield::v1::TrainerFailure& failure) {
+  const auto code = static_cast<absl::StatusCode>(failure.code());
+  switch (code) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kResourceExhausted:
+      return code;
+    default:
+      return absl::StatusCode::kAborted;
+  }
+}
+
 }  // namespace
 
 void InferenceSession::Take(const wavefield::v1::WorkerEvent& event) {
@@ -22,15 +38,16 @@ void InferenceSession::Take(const wavefield::v1::WorkerEvent& event) {
           fmt::format("{} on workers/{} ended with {} {} before it was done", Describe(), worker,
                       exited.has_signal() ? "signal" : "exit code",
                       exited.has_signal() ? exited.signal() : exited.code());
-      if (!fatal_.empty()) {
-        message += ": " + fatal_;
+      if (!failure_.message().empty()) {
+        message += ": " + failure_.message();
       } else if (!exited.last_lines().empty()) {
         message += "; its log ends with: " +
                    Shortened(exited.last_lines(exited.last_lines_size() - 1), 500);
       }
-      EndLocked(complete_ ? absl::OkStatus() : absl::AbortedError(message));
-    } else if (event.trainer().has_fatal()) {
-      fatal_ = Shortened(event.trainer().fatal(), 1000);
+      EndLocked(complete_ ? absl::OkStatus() : absl::Status(CodeOf(failure_), message));
+    } else if (event.trainer().has_failure()) {
+      failure_ = event.trainer().failure();
+      failure_.set_message(Shortened(failure_.message(), 1000));
     } else if (event.trainer().has_output() && !end_) {
       if (outputs_.size() >= kMaxWaitingOutputs) {
         EndLocked(absl::ResourceExhaustedError(fmt::format(

@@ -55,7 +55,7 @@ class InferenceSession {
   Signal changed_;
   std::deque<wavefield::v1::InferenceOutput> outputs_;
   std::optional<absl::Status> end_;
-  std::string fatal_;
+  wavefield::v1::TrainerFailure failure_;
   bool started_ = false;
   bool complete_ = false;
 };

@@ -5,7 +5,7 @@
 
 #include <set>
 
-#include "coordinator/jobs/checkpoint_catalogue.h"
+#include "coordinator/checkpoints/upload_staging.h"
 #include "coordinator/jobs/lifecycle.h"
 #include "core/base/logging.h"
 #include "core/base/status_macros.h"
@@ -14,9 +14,18 @@ namespace wavefield::coordinator {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(200);
+constexpr absl::Duration kUploadCheckInterval = absl::Hours(1);
 
 void LogFailure(const char* what, const absl::Status& status) {
   if (!status.ok()) spdlog::error("{}: {}", what, std::string(status.message()));
+}
+
+// It has ended in an orderly way. That it is cordoned holds when it comes back.
+absl::Status ForgetWorker(Transaction& transaction, const std::string& worker) {
+  WF_ASSIGN_OR_RETURN(auto record, transaction.FindWorker(worker));
+  if (!record || !record->worker().cordoned()) return transaction.RemoveWorker(worker);
+  record->set_left(true);
+  return transaction.PutWorker(worker, *record);
 }
 
 }  // namespace
@@ -35,9 +44,15 @@ void ControlLoop::Run(const std::function<bool()>& stopped,
 void ControlLoop::Tick() {
   EndSilentWorkers();
   FreeAbandonedSlots();
+  SettleDependencies();
+  EmptyDrainedWorkers();
   ScheduleJobs();
   EndJobsThatDoNotStop();
   RemoveDeletedDirectories();
+  if (clock_.Monotonic() >= next_upload_check_) {
+    next_upload_check_ = clock_.Monotonic() + kUploadCheckInterval;
+    RemoveStaleUploads(storage_root_, clock_.Now());
+  }
 }
 
 void ControlLoop::EndSilentWorkers() {
@@ -53,7 +68,7 @@ void ControlLoop::EndSilentWorkers() {
           WF_RETURN_IF_ERROR(transaction.PutJob(record));
         }
       }
-      return orderly ? transaction.RemoveWorker(expired.worker) : absl::OkStatus();
+      return orderly ? ForgetWorker(transaction, expired.worker) : absl::OkStatus();
     }));
     if (orderly) {
       spdlog::info("workers/{} has ended", expired.worker);
@@ -67,55 +82,6 @@ void ControlLoop::EndSilentWorkers() {
   }
 }
 
-void ControlLoop::ScheduleJobs() {
-  const absl::Duration start = clock_.Monotonic();
-  const SchedulerSnapshot snapshot = cluster_.Snapshot();
-  if (snapshot.queue.empty()) return;
-  CarryOut(snapshot);
-  metrics_.scheduler_pass_seconds.Observe(absl::ToDoubleSeconds(clock_.Monotonic() - start));
-}
-
-void ControlLoop::CarryOut(const SchedulerSnapshot& snapshot) {
-  SchedulerPlan plan = Schedule(snapshot);
-  std::erase_if(plan.starts, [&](const auto& start) { return !cluster_.Reserve(start); });
-  std::erase_if(plan.waits, [&](const auto& wait) {
-    const auto record = cluster_.FindLiveJob(wait.job);
-    return record != nullptr && record->job().reason() == wait.reason &&
-           record->job().state_message() == wait.message;
-  });
-  if (plan.starts.empty() && plan.waits.empty()) return;
-  LogFailure("cannot carry out a plan",
-             store_.Write([&](Transaction& transaction) { return ApplyPlan(transaction, plan); }));
-  for (const auto& start : plan.starts) {
-    const LogScope about({.job = start.job});
-    spdlog::info("jobs/{} starts on {} slots", start.job, start.ranks.size());
-    cluster_.Unreserve(start);
-  }
-}
-
-absl::Status ControlLoop::ApplyPlan(Transaction& transaction, const SchedulerPlan& plan) {
-  for (const SchedulerPlan::Start& start : plan.starts) {
-    WF_ASSIGN_OR_RETURN(JobRecord record, transaction.GetJob(start.job));
-    if (record.job().state() != wavefield::v1::JOB_STATE_QUEUED || HoldsSlots(record)) continue;
-    std::vector<Placement> placements;
-    for (const auto& [worker, slot] : start.ranks) {
-      placements.push_back({worker, cluster_.IncarnationOf(worker).value_or(""), slot});
-    }
-    WF_ASSIGN_OR_RETURN(const auto candidates, ResumeCandidates(transaction, start.job));
-    StartAttempt(record, placements, candidates, clock_.Now());
-    WF_RETURN_IF_ERROR(transaction.DropRendezvous(start.job, record.job().epoch()));
-    WF_RETURN_IF_ERROR(transaction.PutJob(record));
-  }
-  for (const SchedulerPlan::Wait& wait : plan.waits) {
-    WF_ASSIGN_OR_RETURN(JobRecord record, transaction.GetJob(wait.job));
-    if (record.job().state() != wavefield::v1::JOB_STATE_QUEUED) continue;
-    record.mutable_job()->set_reason(wait.reason);
-    record.mutable_job()->set_state_message(wait.message);
-    WF_RETURN_IF_ERROR(transaction.PutJob(record));
-  }
-  return absl::OkStatus();
-}
-
 void ControlLoop::EndJobsThatDoNotStop() {
   std::set<std::string> stopping;
   for (const auto& record : cluster_.LiveJobs()) {
@@ -126,10 +92,10 @@ void ControlLoop::EndJobsThatDoNotStop() {
     if (clock_.Monotonic() - since->second < kStopGrace) continue;
     LogFailure("cannot end a job that does not stop", store_.Write([&](Transaction& transaction) {
       WF_ASSIGN_OR_RETURN(JobRecord current, transaction.GetJob(id));
-      ForceCancel(current,
-                  fmt::format("did not stop within {} s: its ranks were ended",
-                              absl::ToInt64Seconds(kStopGrace)),
-                  clock_.Now());
+      ForceStop(current,
+                fmt::format("did not stop within {} s: its ranks were ended",
+                            absl::ToInt64Seconds(kStopGrace)),
+                clock_.Now());
       return transaction.PutJob(current);
     }));
   }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "coordinator/cluster/cluster.h"
+#include "coordinator/jobs/dependencies.h"
 #include "coordinator/metrics/coordinator_metrics.h"
 #include "coordinator/store/store.h"
 #include "core/base/clock.h"
@@ -15,8 +16,9 @@ namespace wavefield::coordinator {
 // A job that was asked to stop and has not after so long is ended by force.
 inline constexpr absl::Duration kStopGrace = absl::Seconds(60);
 
-// What the coordinator does by itself: notices lost workers, starts queued jobs, ends those that do
-// not stop, and removes what retention dropped. One thread calls Run() or Tick().
+// What the coordinator does by itself: notices lost workers, starts queued jobs, makes room for
+// some, empties workers that are drained, ends jobs that do not stop, and removes what retention
+// dropped. One thread calls Run() or Tick().
 class ControlLoop {
  public:
   ControlLoop(Store& store, Cluster& cluster, LeaseTable& leases, CoordinatorMetrics& metrics,
@@ -35,9 +37,14 @@ class ControlLoop {
 
  private:
   void EndSilentWorkers();
+  void SettleDependencies();
+  void EmptyDrainedWorkers();
   void ScheduleJobs();
   void CarryOut(const SchedulerSnapshot& snapshot);
   absl::Status ApplyPlan(Transaction& transaction, const SchedulerPlan& plan);
+  absl::Status ApplyStart(Transaction& transaction, const SchedulerPlan::Start& start);
+  absl::Status ApplyPreemption(Transaction& transaction,
+                               const SchedulerPlan::Preemption& preemption);
   void EndJobsThatDoNotStop();
   void FreeAbandonedSlots();
   void RemoveDeletedDirectories();
@@ -48,9 +55,15 @@ class ControlLoop {
   CoordinatorMetrics& metrics_;
   const Clock& clock_;
   const std::filesystem::path storage_root_;
+  struct Told {
+    DependencyState state;
+    absl::Duration when;  // monotonic
+  };
+  std::map<std::string, Told> told_;                      // job → what it was said to wait for
   std::map<std::string, absl::Duration> stopping_since_;  // job → monotonic
   std::map<std::string, int64_t> unstarted_since_;        // task → its worker's heartbeats then
   absl::Duration next_removal_;                           // monotonic
+  absl::Duration next_upload_check_;                      // monotonic
 };
 
 }  // namespace wavefield::coordinator

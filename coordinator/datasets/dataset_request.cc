@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "coordinator/admission/admission.h"
-#include "coordinator/jobs/checkpoint_catalogue.h"
+#include "coordinator/checkpoints/catalogue.h"
 #include "coordinator/jobs/text.h"
 #include "coordinator/rpc/requests.h"
 

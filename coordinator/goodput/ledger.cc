@@ -101,14 +101,17 @@ Shares SharesOfStep(const GoodputLedger& ledger, const StepMetrics& step, double
   const auto& phases = step.phase_seconds();
   const double steps =
       std::max(1.0, static_cast<double>(step.step()) - static_cast<double>(ledger.step()));
-  // What a checkpoint before it took is in the checkpoint's own report.
   const double seconds = std::max(0.0, Sane(step.step_seconds()) - Sane(phases.checkpoint()));
   const double data = std::min(seconds, Sane(phases.data()));
   const double communication = std::min(seconds - data, Sane(phases.communicate()));
   Shares shares = {{Goodput::kDataWaitFieldNumber, steps * data},
                    {Goodput::kCommunicationFieldNumber, steps * communication}};
   AddComputing(ledger, step.step(), steps * (seconds - data - communication), shares);
-  shares.push_back({Goodput::kIdleFieldNumber, std::max(0.0, interval - steps * seconds)});
+  // A wait for a checkpoint lies in this interval, or before the report of the checkpoint itself.
+  const double rest = std::max(0.0, interval - steps * seconds);
+  const double stall = std::min(rest, Sane(phases.checkpoint()));
+  shares.push_back({Goodput::kCheckpointStallFieldNumber, stall});
+  shares.push_back({Goodput::kIdleFieldNumber, rest - stall});
   return shares;
 }
 
@@ -154,14 +157,16 @@ Shares SharesOf(const JobRecord& record, const TrainerEvent& report, double inte
     case TrainerEvent::kFieldHealth:
       return {{Goodput::kEvaluationFieldNumber, 1}};
     case TrainerEvent::kCheckpointSaved:
+      // The step loop went on meanwhile: the next step tells how long it waited.
+      if (report.checkpoint_saved().write_seconds() > report.checkpoint_saved().seconds())
+        return {};
       return SharesBetweenSteps(ledger, Goodput::kCheckpointStallFieldNumber, StepOf(report),
                                 report.checkpoint_saved().seconds(), interval);
-    case TrainerEvent::kCheckpointFailed:
-      return {{Goodput::kCheckpointStallFieldNumber, 1}};
     case TrainerEvent::kFinished:
       return SharesBetweenSteps(ledger, Goodput::kIdleFieldNumber, StepOf(report), 0, interval);
+    case TrainerEvent::kCheckpointFailed:
     case TrainerEvent::kWarning:
-    case TrainerEvent::kFatal:
+    case TrainerEvent::kFailure:
     case TrainerEvent::kOutput:
     case TrainerEvent::EVENT_NOT_SET:
       return {};
@@ -188,8 +193,9 @@ void CountHeld(JobRecord& record, absl::Time now) {
       ledger.has_as_of_ms() ? std::max<int64_t>(0, now_ms - ledger.as_of_ms()) : 0;
   ledger.set_as_of_ms(now_ms);
   const auto state = record.job().state();
-  const bool given_up =
-      state == wavefield::v1::JOB_STATE_SUCCEEDED || state == wavefield::v1::JOB_STATE_CANCELLED;
+  const bool given_up = state == wavefield::v1::JOB_STATE_SUCCEEDED ||
+                        state == wavefield::v1::JOB_STATE_CANCELLED ||
+                        state == wavefield::v1::JOB_STATE_PAUSED;
   const int afterwards = given_up ? Goodput::kIdleFieldNumber : Goodput::kRecoveryFieldNumber;
   for (TaskRecord& task : *record.mutable_tasks()) {
     if (task.ended()) continue;

@@ -22,7 +22,7 @@ namespace wavefield::coordinator {
 // How an attempt ended, as far as it matters for the time since its last report.
 enum class AttemptEnd {
   kClean,    // all ranks exited with code 0: idle
-  kStopped,  // its user gave it up: idle, or a hang
+  kStopped,  // it was asked to stop: idle, or a hang
   kFailed,   // recovery, or a hang
   kLost,     // with its worker: recovery
 };

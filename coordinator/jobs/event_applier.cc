@@ -4,10 +4,9 @@
 
 #include <map>
 
+#include "coordinator/checkpoints/catalogue.h"
 #include "coordinator/goodput/ledger.h"
-#include "coordinator/jobs/checkpoint_catalogue.h"
 #include "coordinator/jobs/lifecycle.h"
-#include "coordinator/jobs/text.h"
 #include "coordinator/jobs/timestamps.h"
 #include "core/base/status_macros.h"
 
@@ -17,17 +16,17 @@ namespace {
 using wavefield::v1::TrainerEvent;
 using wavefield::v1::WorkerEvent;
 
-constexpr size_t kMaxFatalBytes = 2000;
 constexpr int kMaxHealthLayers = 1024;
 constexpr int kMaxHealthHeads = 8192;  // of all layers
 
 class Applier {
  public:
-  Applier(Transaction& transaction, std::string worker, std::string incarnation, absl::Time now,
-          EventOutcome& outcome)
+  Applier(Transaction& transaction, std::string worker, std::string incarnation,
+          const CheckpointReads& reads, absl::Time now, EventOutcome& outcome)
       : transaction_(transaction),
         worker_(std::move(worker)),
         incarnation_(std::move(incarnation)),
+        reads_(reads),
         now_(now),
         outcome_(outcome) {}
 
@@ -47,6 +46,9 @@ class Applier {
         OnTaskExited(*record, event.task_id(), event.exited(), now_);
         return absl::OkStatus();
       case WorkerEvent::kTrainer:
+        if (event.trainer().has_failure()) {
+          OnTrainerFailure(*record, event.task_id(), event.trainer().failure());
+        }
         if (TaskRecord* task = FindLiveTask(*record, event.task_id())) {
           return ApplyTrainer(id, *record, *task, event.trainer());
         }
@@ -129,9 +131,7 @@ class Applier {
       case TrainerEvent::kFinished:
         if (task.rank() == 0) OnTrainingFinished(record, event.finished());
         return absl::OkStatus();
-      case TrainerEvent::kFatal:
-        task.set_fatal(Shortened(event.fatal(), kMaxFatalBytes));
-        return absl::OkStatus();
+      case TrainerEvent::kFailure:
       case TrainerEvent::kOutput:
       case TrainerEvent::EVENT_NOT_SET:
         return absl::OkStatus();
@@ -168,12 +168,13 @@ class Applier {
     taken.mutable_checkpoint_saved()->set_step(saved.step());
     taken.mutable_checkpoint_saved()->set_bytes(checkpoint->bytes());
     taken.mutable_checkpoint_saved()->set_seconds(saved.seconds());
-    return CommitCheckpoint(transaction_, record, *checkpoint);
+    return CommitCheckpoint(transaction_, record, *checkpoint, reads_);
   }
 
   Transaction& transaction_;
   const std::string worker_;
   const std::string incarnation_;
+  const CheckpointReads& reads_;
   const absl::Time now_;
   EventOutcome& outcome_;
   std::map<std::string, std::optional<JobRecord>> jobs_;
@@ -184,11 +185,11 @@ class Applier {
 absl::StatusOr<EventOutcome> ApplyEvents(Transaction& transaction, const std::string& worker,
                                          const std::string& incarnation,
                                          const wavefield::v1::ReportEventsRequest& request,
-                                         absl::Time now) {
+                                         const CheckpointReads& reads, absl::Time now) {
   EventOutcome outcome;
   WF_ASSIGN_OR_RETURN(outcome.acknowledged_sequence,
                       transaction.AcknowledgedSequence(worker, incarnation));
-  Applier applier(transaction, worker, incarnation, now, outcome);
+  Applier applier(transaction, worker, incarnation, reads, now, outcome);
   for (const WorkerEvent& event : request.events()) {
     if (event.sequence() <= outcome.acknowledged_sequence) continue;
     if (event.sequence() != outcome.acknowledged_sequence + 1) {

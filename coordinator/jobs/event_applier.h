@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "coordinator/checkpoints/reads.h"
 #include "coordinator/metrics/job_series.h"
 #include "coordinator/store/store.h"
 #include "wavefield/v1/worker_service.pb.h"
@@ -27,6 +28,6 @@ struct EventOutcome {
 absl::StatusOr<EventOutcome> ApplyEvents(Transaction& transaction, const std::string& worker,
                                          const std::string& incarnation,
                                          const wavefield::v1::ReportEventsRequest& request,
-                                         absl::Time now);
+                                         const CheckpointReads& reads, absl::Time now);
 
 }  // namespace wavefield::coordinator

@@ -29,6 +29,13 @@ inline bool HoldsSlots(const JobRecord& record) {
   return false;
 }
 
+// It is queued, and not considered until jobs in `after` have ended.
+inline bool WaitsForJobs(const JobRecord& record) {
+  const wavefield::v1::Job& job = record.job();
+  return job.state() == wavefield::v1::JOB_STATE_QUEUED && job.attempt() == 0 &&
+         job.spec().after_size() > 0 && !record.dependencies_met();
+}
+
 // The coordinator still has something to do for it.
 inline bool IsLive(const JobRecord& record) {
   return !HasEnded(record.job().state()) || HoldsSlots(record);

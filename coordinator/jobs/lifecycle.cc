@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
+#include "coordinator/explain/root_cause.h"
 #include "coordinator/goodput/ledger.h"
 #include "coordinator/jobs/text.h"
 #include "coordinator/jobs/timestamps.h"
@@ -17,6 +19,8 @@ using namespace wavefield::v1;  // NOLINT: the messages this file is about
 
 constexpr int kMaxWarnings = 20;
 constexpr size_t kMaxTextBytes = 1000;
+constexpr size_t kMaxFatalBytes = 2000;
+constexpr size_t kMaxPhaseBytes = 20;
 constexpr int kMaxLogLines = 8;
 
 // Tasks that ended and belong to no attempt under way say nothing any more.
@@ -31,52 +35,95 @@ void Prune(JobRecord& record) {
               tasks.end());
 }
 
-void End(JobRecord& record, JobState state, JobReason reason, const std::string& message,
-         absl::Time now) {
+// No attempt is under way any more.
+void Leave(JobRecord& record, JobState state, JobReason reason, const std::string& message) {
   Job& job = *record.mutable_job();
   job.set_state(state);
   job.set_reason(reason);
   job.set_state_message(message);
-  *job.mutable_end_time() = ToTimestamp(now);
   job.clear_placements();
   job.set_epoch(job.epoch() + 1);
+  record.clear_stop_reason();
+  record.clear_preempts();
   Prune(record);
+}
+
+void End(JobRecord& record, JobState state, JobReason reason, const std::string& message,
+         absl::Time now) {
+  Leave(record, state, reason, message);
+  *record.mutable_job()->mutable_end_time() = ToTimestamp(now);
+}
+
+// Joins the queue anew; who leaves to JOB_STATE_QUEUED otherwise keeps the time it has waited.
+void Queue(JobRecord& record, JobReason reason, const std::string& message, absl::Time now) {
+  Leave(record, JOB_STATE_QUEUED, reason, message);
+  *record.mutable_job()->mutable_queue_time() = ToTimestamp(now);
 }
 
 void Requeue(JobRecord& record, const std::string& cause, const std::string& message) {
-  Job& job = *record.mutable_job();
-  AddWarning(record, fmt::format("attempt {}: {}", job.attempt(), cause));
-  job.set_state(JOB_STATE_QUEUED);
-  job.set_reason(JOB_REASON_RESTARTING);
-  job.set_state_message(message);
-  job.clear_placements();
-  job.set_epoch(job.epoch() + 1);
-  Prune(record);
+  AddWarning(record, fmt::format("attempt {}: {}", record.job().attempt(), cause));
+  Leave(record, JOB_STATE_QUEUED, JOB_REASON_RESTARTING, message);
 }
 
-void FailAttempt(JobRecord& record, JobReason reason, const std::string& cause, absl::Time now) {
+void AskToStop(JobRecord& record, JobReason reason, const std::string& message) {
+  record.set_stop_reason(reason);
+  record.mutable_job()->set_state(JOB_STATE_STOPPING);
+  record.mutable_job()->set_reason(reason);
+  record.mutable_job()->set_state_message(message);
+}
+
+// The attempt that was asked to stop is over; `how` says how it ended.
+void EndStopped(JobRecord& record, const std::string& how, absl::Time now) {
+  if (record.cancel_requested()) {
+    End(record, JOB_STATE_CANCELLED, JOB_REASON_CANCELLED_BY_USER, how, now);
+  } else if (record.stop_reason() == JOB_REASON_PAUSED_BY_USER) {
+    Leave(record, JOB_STATE_PAUSED, JOB_REASON_PAUSED_BY_USER, how);
+  } else if (record.stop_reason() == JOB_REASON_WAITING_FOR_SLOTS) {
+    Queue(record, record.stop_reason(), "resumed; waits for its turn", now);
+  } else {
+    const JobReason reason = record.stop_reason();
+    const std::string message = fmt::format("{}; {}", record.job().state_message(), how);
+    if (reason == JOB_REASON_WORKER_DRAINED) {
+      Leave(record, JOB_STATE_QUEUED, reason, message);
+    } else {
+      Queue(record, reason, message, now);
+    }
+  }
+}
+
+bool StepsAreDone(const JobRecord& record) {
+  const Job& job = record.job();
+  return job.max_steps() > 0 &&
+         std::max(job.last_step().step(), record.finished_step()) >= job.max_steps();
+}
+
+bool WasAskedToStop(const JobRecord& record) {
+  return record.cancel_requested() || record.stop_reason() != JOB_REASON_UNSPECIFIED;
+}
+
+void FailAttempt(JobRecord& record, JobReason reason, const std::string& cause, RootCause root,
+                 absl::Time now) {
   Job& job = *record.mutable_job();
-  CountAttemptEnd(record, record.cancel_requested()          ? AttemptEnd::kStopped
+  AddRootCause(record, std::move(root));
+  CountAttemptEnd(record, WasAskedToStop(record)             ? AttemptEnd::kStopped
                           : reason == JOB_REASON_WORKER_LOST ? AttemptEnd::kLost
                                                              : AttemptEnd::kFailed);
-  if (record.cancel_requested()) {
-    End(record, JOB_STATE_CANCELLED, JOB_REASON_CANCELLED_BY_USER,
-        "cancelled; its last checkpoint may be missing: " + cause, now);
+  if (WasAskedToStop(record)) {
+    AddWarning(record, fmt::format("attempt {}: {}", job.attempt(), cause));
+    EndStopped(record, "stopped; its last checkpoint may be missing: " + cause, now);
     return;
   }
   const int allowed = job.spec().restart().max_restarts();
-  if (job.restarts() >= allowed) {
+  const int used = job.restarts() - record.forgiven_restarts();
+  if (used >= allowed) {
     const bool exhausted = allowed > 0;
     End(record, JOB_STATE_FAILED, exhausted ? JOB_REASON_RESTARTS_EXHAUSTED : reason,
-        exhausted ? fmt::format("{} (after {} of {} restarts)", cause, job.restarts(), allowed)
-                  : cause,
-        now);
+        exhausted ? fmt::format("{} (after {} of {} restarts)", cause, used, allowed) : cause, now);
     return;
   }
   job.set_restarts(job.restarts() + 1);
   ++(*record.mutable_restarts_by_reason())[reason];
-  Requeue(record, cause,
-          fmt::format("restarts ({} of {}) because {}", job.restarts(), allowed, cause));
+  Requeue(record, cause, fmt::format("restarts ({} of {}) because {}", used + 1, allowed, cause));
 }
 
 bool AllEnded(const JobRecord& record) {
@@ -90,14 +137,16 @@ void CompleteAttempt(JobRecord& record, absl::Time now) {
   const std::string at = fmt::format("at step {}", job.last_step().step());
   if (!record.finished()) {
     FailAttempt(record, JOB_REASON_RANK_ERROR,
-                "all ranks exited with code 0 before training was done", now);
+                "all ranks exited with code 0 before training was done",
+                CauseOfEarlyEnd(record, now), now);
     return;
   }
   CountAttemptEnd(record, AttemptEnd::kClean);
   if (!record.stopped()) {
     End(record, JOB_STATE_SUCCEEDED, JOB_REASON_BUDGET_REACHED, "the budget is used up " + at, now);
-  } else if (record.cancel_requested()) {
-    End(record, JOB_STATE_CANCELLED, JOB_REASON_CANCELLED_BY_USER, "stopped on request " + at, now);
+    NoteUsedBudget(record);
+  } else if (WasAskedToStop(record)) {
+    EndStopped(record, "stopped on request " + at, now);
   } else {
     // An orderly end with a last checkpoint: no failure, so it costs no restart.
     Requeue(record, "its worker was shut down " + at,
@@ -161,6 +210,7 @@ void StartAttempt(JobRecord& record, const std::vector<Placement>& placements,
   }
   CountAttemptStart(record, now);
   record.mutable_resume_candidates()->Assign(resume_candidates.begin(), resume_candidates.end());
+  record.clear_preempts();
   record.clear_resumed_from();
   record.set_training_started(false);
   record.set_finished(false);
@@ -204,9 +254,21 @@ void OnTrainingStarted(JobRecord& record, const wavefield::v1::TrainingStarted& 
                             : fmt::format("trains, resumed before step {}", started.first_step()));
 }
 
+void OnTrainerFailure(JobRecord& record, const std::string& task_id,
+                      const wavefield::v1::TrainerFailure& failure) {
+  TaskRecord* task = FindTask(record, task_id);
+  if (task == nullptr) return;
+  TrainerFailure& kept = *task->mutable_failure();
+  kept = failure;
+  kept.set_message(Shortened(failure.message(), kMaxFatalBytes));
+  kept.set_phase(Shortened(failure.phase(), kMaxPhaseBytes));
+  task->set_fatal(kept.message());
+}
+
 void OnTrainingFinished(JobRecord& record, const wavefield::v1::TrainingFinished& finished) {
   record.set_finished(true);
   record.set_stopped(finished.stopped());
+  record.set_finished_step(std::max(finished.step(), record.finished_step()));
 }
 
 void OnTaskExited(JobRecord& record, const std::string& task_id,
@@ -219,11 +281,15 @@ void OnTaskExited(JobRecord& record, const std::string& task_id,
   task->set_ending(exited.has_signal()
                        ? fmt::format("signal {} ({})", exited.signal(), strsignal(exited.signal()))
                        : fmt::format("exit code {}", exited.code()));
+  RootCause root = CauseOfExit(record, *task, exited, now);
   if (!IsOfAttempt(record, *task)) {
+    if (!task->clean()) CompleteRootCause(record, root);
     Prune(record);
   } else if (!task->clean()) {
-    FailAttempt(record, exited.has_signal() ? JOB_REASON_RANK_DIED : JOB_REASON_RANK_ERROR,
-                DescribeExit(*task, exited), now);
+    const std::string cause =
+        root.rank() == task->rank() ? DescribeExit(*task, exited) : DescribeRootCause(root);
+    FailAttempt(record, exited.has_signal() ? JOB_REASON_RANK_DIED : JOB_REASON_RANK_ERROR, cause,
+                std::move(root), now);
   } else if (AllEnded(record)) {
     CompleteAttempt(record, now);
   }
@@ -233,6 +299,7 @@ bool OnWorkerGone(JobRecord& record, const std::string& worker,
                   const std::string& spared_incarnation, const std::string& why, absl::Time now) {
   bool any = false;
   std::string cause;
+  std::optional<RootCause> root;
   CountHeld(record, now);
   for (TaskRecord& task : *record.mutable_tasks()) {
     if (task.worker() != worker || task.ended()) continue;
@@ -240,13 +307,16 @@ bool OnWorkerGone(JobRecord& record, const std::string& worker,
     any = true;
     task.set_ended(true);
     task.set_ending("its worker was lost");
-    if (IsOfAttempt(record, task) && cause.empty()) {
+    if (root) continue;
+    root = CauseOfLostWorker(record, task, !spared_incarnation.empty(), why, now);
+    if (IsOfAttempt(record, task)) {
       cause = fmt::format("rank {} was lost with workers/{}: {}", task.rank(), worker, why);
     }
   }
   if (!cause.empty()) {
-    FailAttempt(record, JOB_REASON_WORKER_LOST, cause, now);
+    FailAttempt(record, JOB_REASON_WORKER_LOST, cause, *std::move(root), now);
   } else if (any) {
+    CompleteRootCause(record, *root);
     Prune(record);
   }
   return any;
@@ -267,28 +337,86 @@ void OnTaskVanished(JobRecord& record, const std::string& task_id, absl::Time no
       fmt::format("rank {} on workers/{} is gone: its worker no longer runs it and did not see "
                   "how it ended",
                   task->rank(), task->worker()),
-      now);
+      CauseOfVanishedTask(record, *task, now), now);
 }
 
 void RequestCancel(JobRecord& record, absl::Time now) {
   Job& job = *record.mutable_job();
   if (HasEnded(job.state()) || record.cancel_requested()) return;
   record.set_cancel_requested(true);
-  if (job.state() == JOB_STATE_QUEUED) {
-    End(record, JOB_STATE_CANCELLED, JOB_REASON_CANCELLED_BY_USER, "cancelled while it waited",
-        now);
+  if (!HasAttempt(job.state())) {
+    CountHeld(record, now);
+    EndStopped(record,
+               job.state() == JOB_STATE_PAUSED ? "cancelled while it was paused"
+                                               : "cancelled while it waited",
+               now);
     return;
   }
-  job.set_state(JOB_STATE_STOPPING);
-  job.set_reason(JOB_REASON_CANCELLED_BY_USER);
-  job.set_state_message("finishes its step and writes a last checkpoint");
+  AskToStop(record, JOB_REASON_CANCELLED_BY_USER, "finishes its step and writes a last checkpoint");
 }
 
-void ForceCancel(JobRecord& record, const std::string& why, absl::Time now) {
+void RequestPause(JobRecord& record, absl::Time now) {
+  const JobState state = record.job().state();
+  if (HasEnded(state) || record.cancel_requested() || state == JOB_STATE_PAUSED) return;
+  if (state == JOB_STATE_QUEUED) {
+    CountHeld(record, now);
+    Leave(record, JOB_STATE_PAUSED, JOB_REASON_PAUSED_BY_USER, "paused while it waited");
+    return;
+  }
+  AskToStop(record, JOB_REASON_PAUSED_BY_USER,
+            "finishes its step and writes a checkpoint, then pauses");
+}
+
+void RequestYield(JobRecord& record, JobReason reason, const std::string& message, absl::Time) {
+  WF_CHECK(reason == JOB_REASON_PREEMPTED || reason == JOB_REASON_WORKER_DRAINED);
+  const JobState state = record.job().state();
+  if (state == JOB_STATE_STARTING || state == JOB_STATE_RUNNING) {
+    AskToStop(record, reason, message);
+  }
+}
+
+void Resume(JobRecord& record, absl::Time now) {
+  Job& job = *record.mutable_job();
+  if (job.state() == JOB_STATE_STOPPING && !record.cancel_requested() &&
+      record.stop_reason() == JOB_REASON_PAUSED_BY_USER) {
+    record.set_forgiven_restarts(job.restarts());
+    AskToStop(record, JOB_REASON_WAITING_FOR_SLOTS,
+              "finishes its step and writes a checkpoint, then joins the queue");
+    return;
+  }
+  if (job.state() != JOB_STATE_PAUSED && !HasEnded(job.state())) return;
+  CountHeld(record, now);
+  record.set_forgiven_restarts(job.restarts());
+  record.set_cancel_requested(false);
+  job.clear_end_time();
+  Queue(record, JOB_REASON_WAITING_FOR_SLOTS, "resumed; waits for its turn", now);
+}
+
+void FailForDependency(JobRecord& record, const std::string& message, absl::Time now) {
+  if (record.job().state() != JOB_STATE_QUEUED) return;
+  CountHeld(record, now);
+  AddRootCause(record, CauseOfDependency(record, message, now));
+  End(record, JOB_STATE_FAILED, JOB_REASON_DEPENDENCY_FAILED, message, now);
+}
+
+void ForceStop(JobRecord& record, const std::string& why, absl::Time now) {
   if (record.job().state() != JOB_STATE_STOPPING) return;
   CountHeld(record, now);
   CountAttemptEnd(record, AttemptEnd::kStopped);
-  End(record, JOB_STATE_CANCELLED, JOB_REASON_CANCELLED_BY_USER, why, now);
+  AddRootCause(record, CauseOfNotStopping(record, why, now));
+  EndStopped(record, why, now);
+}
+
+void NoteUsedBudget(JobRecord& record) {
+  const Job& job = record.job();
+  if (job.state() != JOB_STATE_SUCCEEDED) return;
+  record.set_used_minutes(StepsAreDone(record) ? 0 : job.spec().training().max_minutes());
+}
+
+bool BudgetIsUsedUp(const JobRecord& record) {
+  if (StepsAreDone(record)) return true;
+  const double minutes = record.job().spec().training().max_minutes();
+  return record.used_minutes() > 0 && minutes > 0 && minutes <= record.used_minutes();
 }
 
 void AddWarning(JobRecord& record, const std::string& warning) {

@@ -13,7 +13,8 @@ namespace wavefield::coordinator {
 //
 //   QUEUED → STARTING → RUNNING → SUCCEEDED
 //     ↑          └─────────┴→ attempt failed → QUEUED (restarts left) or FAILED
-//   any of them, on request → STOPPING → CANCELLED
+//   an attempt, on request → STOPPING → CANCELLED, PAUSED, or QUEUED where it was to make room
+//   QUEUED, on request → PAUSED, CANCELLED; PAUSED and those that ended → QUEUED
 //
 // An attempt has an epoch; what ends it raises the epoch, which takes its assignments off all
 // workers' lists at once and fences off what its ranks still say. Tasks of older epochs stay in the
@@ -37,6 +38,9 @@ void StartAttempt(JobRecord& record, const std::vector<Placement>& placements,
 TaskRecord* FindLiveTask(JobRecord& record, const std::string& task_id);
 
 void OnTaskStarted(JobRecord& record, const std::string& task_id, int pid);
+// What the program said of its error; counts for a task of any epoch that has not ended.
+void OnTrainerFailure(JobRecord& record, const std::string& task_id,
+                      const wavefield::v1::TrainerFailure& failure);
 // The rank of `task_id` began to train. REQUIRES a live task, as the next ones do.
 void OnTrainingStarted(JobRecord& record, const wavefield::v1::TrainingStarted& started,
                        absl::Time now);
@@ -53,9 +57,27 @@ bool OnWorkerGone(JobRecord& record, const std::string& worker,
 // One task that nobody knows of any more.
 void OnTaskVanished(JobRecord& record, const std::string& task_id, absl::Time now);
 
+// What follows asks the ranks of an attempt under way to write a checkpoint and end, and does the
+// rest at once where there is none. A later request replaces one that is not done yet, but none
+// replaces a cancellation. Nothing happens to a job that ended.
 void RequestCancel(JobRecord& record, absl::Time now);
+void RequestPause(JobRecord& record, absl::Time now);
+// Of an attempt that was not asked to stop yet: the job is queued again after it, and that costs no
+// restart. REQUIRES PREEMPTED or WORKER_DRAINED. `message` says for whom or what.
+void RequestYield(JobRecord& record, wavefield::v1::JobReason reason, const std::string& message,
+                  absl::Time now);
 // The ranks did not stop in time and are dropped.
-void ForceCancel(JobRecord& record, const std::string& why, absl::Time now);
+void ForceStop(JobRecord& record, const std::string& why, absl::Time now);
+
+// Queues a job again that is paused, is about to be, or has ended; its restarts count from zero.
+void Resume(JobRecord& record, absl::Time now);
+// A queued job waits in vain.
+void FailForDependency(JobRecord& record, const std::string& message, absl::Time now);
+
+// Notes in the record of a job that has just succeeded whether it was time that ended it.
+void NoteUsedBudget(JobRecord& record);
+// Nothing is left of the budget that the job has now.
+bool BudgetIsUsedUp(const JobRecord& record);
 
 // Keeps the last 20.
 void AddWarning(JobRecord& record, const std::string& warning);

@@ -269,6 +269,11 @@ JobSeries::Job* JobSeries::Find(const std::string& id) {
   return found == jobs_.end() || found->second.series == nullptr ? nullptr : &found->second;
 }
 
+void JobSeries::Forget(const std::string& job) {
+  std::lock_guard lock(mutex_);
+  jobs_.erase(job);
+}
+
 void JobSeries::Retire() {
   std::lock_guard lock(mutex_);
   const absl::Duration now = clock_.Monotonic();

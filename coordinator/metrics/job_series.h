@@ -36,6 +36,8 @@ class JobSeries {
   // What is known of a live job from before a restart of the coordinator, beside its record.
   void ShowCheckpoint(const std::string& job, const wavefield::v1::Checkpoint& checkpoint);
   void ShowFieldHealth(const std::string& job, const wavefield::v1::FieldHealth& health);
+  // Removes the series of a job that was deleted.
+  void Forget(const std::string& job);
   // Removes the series of jobs that ended longer than the retention ago.
   void Retire();
 

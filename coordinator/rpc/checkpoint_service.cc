@@ -1,144 +1,164 @@
 #include "coordinator/rpc/checkpoint_service.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
-
-#include "absl/strings/numbers.h"
-#include "coordinator/jobs/checkpoint_catalogue.h"
+#include "coordinator/checkpoints/catalogue.h"
+#include "coordinator/checkpoints/collection.h"
+#include "coordinator/checkpoints/difference.h"
+#include "coordinator/checkpoints/lineage.h"
+#include "coordinator/checkpoints/listing.h"
+#include "coordinator/checkpoints/orphans.h"
+#include "coordinator/checkpoints/upload_manifest.h"
 #include "coordinator/jobs/text.h"
 #include "coordinator/rpc/requests.h"
-#include "core/base/file.h"
 #include "core/base/status_macros.h"
 
 namespace wavefield::coordinator {
-namespace {
 
-constexpr int64_t kChunkBytes = 1 << 20;
-
-}  // namespace
+template <typename Request, typename Response>
+absl::Status CheckpointService::Change(
+    const char* method, const Request& request, Response& response,
+    const std::function<absl::Status(StoreReader&, Transaction*)>& work) {
+  if (request.validate_only()) {
+    return context_.store.Read([&](StoreReader& reader) { return work(reader, nullptr); });
+  }
+  const std::string hash = PayloadHash(request);
+  return context_.store.Write([&](Transaction& transaction) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const bool answered,
+                        FindAnswer(transaction, method, request.request_id(), hash, response));
+    if (answered) return absl::OkStatus();
+    WF_RETURN_IF_ERROR(work(transaction, &transaction));
+    return KeepAnswer(transaction, method, request.request_id(), hash, response,
+                      context_.clock.Now());
+  });
+}
 
 grpc::ServerUnaryReactor* CheckpointService::ListCheckpoints(
     grpc::CallbackServerContext* call, const v1::ListCheckpointsRequest* request,
     v1::ListCheckpointsResponse* response) {
-  return RunUnary(call, context_.calls, [=, this] { return List(*request, *response); });
-}
-
-absl::Status CheckpointService::List(const v1::ListCheckpointsRequest& request,
-                                     v1::ListCheckpointsResponse& response) {
-  std::string job;
-  if (request.parent() != "jobs/-") {
-    WF_ASSIGN_OR_RETURN(job, IdOf("jobs", request.parent()));
-  }
-  WF_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), 100, 1000));
-  const std::string scope = request.parent() + "/checkpoints";
-  WF_ASSIGN_OR_RETURN(const std::string position, ParsePageToken(scope, request.page_token()));
-  int64_t before = INT64_MAX;
-  if (!position.empty() && !absl::SimpleAtoi(position, &before)) {
-    return InvalidField("page_token", "was not given out for this list");
-  }
-  return context_.store.Read([&](StoreReader& reader) -> absl::Status {
-    if (!job.empty()) WF_RETURN_IF_ERROR(reader.GetJob(job).status());
-    WF_ASSIGN_OR_RETURN(auto checkpoints, reader.ListCheckpoints(job, before, size + 1));
-    if (checkpoints.size() > static_cast<size_t>(size)) {
-      checkpoints.pop_back();
-      response.set_next_page_token(MakePageToken(scope, std::to_string(checkpoints.back().first)));
-    }
-    for (auto& [revision, checkpoint] : checkpoints) {
-      *response.add_checkpoints() = std::move(checkpoint);
-    }
-    return absl::OkStatus();
+  return RunUnary(call, context_.calls, [=, this] {
+    return context_.store.Read(
+        [&](StoreReader& reader) { return FillCheckpointPage(reader, *request, *response); });
   });
-}
-
-absl::StatusOr<v1::Checkpoint> CheckpointService::Resolve(const std::string& name) {
-  absl::StatusOr<v1::Checkpoint> checkpoint;
-  WF_RETURN_IF_ERROR(context_.store.Read([&](StoreReader& reader) {
-    checkpoint = ResolveCheckpoint(reader, name);
-    return absl::OkStatus();
-  }));
-  return checkpoint;
 }
 
 grpc::ServerUnaryReactor* CheckpointService::GetCheckpoint(grpc::CallbackServerContext* call,
                                                            const v1::GetCheckpointRequest* request,
                                                            v1::Checkpoint* response) {
-  return RunUnary(call, context_.calls, [=, this]() -> absl::Status {
-    WF_ASSIGN_OR_RETURN(*response, Resolve(request->name()));
+  return RunUnary(call, context_.calls, [=, this] {
+    return context_.store.Read([&](StoreReader& reader) -> absl::Status {
+      WF_ASSIGN_OR_RETURN(*response, ResolveCheckpoint(reader, request->name()));
+      return absl::OkStatus();
+    });
+  });
+}
+
+grpc::ServerUnaryReactor* CheckpointService::UpdateCheckpoint(
+    grpc::CallbackServerContext* call, const v1::UpdateCheckpointRequest* request,
+    v1::Checkpoint* response) {
+  return RunUnary(call, context_.calls, [=, this] { return Update(*request, *response); });
+}
+
+absl::Status CheckpointService::Update(const v1::UpdateCheckpointRequest& request,
+                                       v1::Checkpoint& response) {
+  if (request.update_mask().paths().empty()) {
+    return InvalidField("update_mask", "is empty; allowed: pinned, note");
+  }
+  bool pinned = false, note = false;
+  for (const std::string& path : request.update_mask().paths()) {
+    pinned |= path == "pinned";
+    note |= path == "note";
+    if (path != "pinned" && path != "note") {
+      return InvalidField("update_mask",
+                          fmt::format("has '{}'; allowed: pinned, note", Shortened(path, 80)));
+    }
+  }
+  if (note) WF_RETURN_IF_ERROR(CheckNote("checkpoint.note", request.checkpoint().note()));
+  const std::string hash = PayloadHash(request);
+  return context_.store.Write([&](Transaction& transaction) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const bool answered, FindAnswer(transaction, "UpdateCheckpoint",
+                                                        request.request_id(), hash, response));
+    if (answered) return absl::OkStatus();
+    WF_ASSIGN_OR_RETURN(response, ResolveCheckpoint(transaction, request.checkpoint().name()));
+    if (pinned) response.set_pinned(request.checkpoint().pinned());
+    if (note) response.set_note(request.checkpoint().note());
+    WF_RETURN_IF_ERROR(transaction.PutCheckpoint(JobOfCheckpoint(response.name()), response));
+    return KeepAnswer(transaction, "UpdateCheckpoint", request.request_id(), hash, response,
+                      context_.clock.Now());
+  });
+}
+
+grpc::ServerUnaryReactor* CheckpointService::DeleteCheckpoint(
+    grpc::CallbackServerContext* call, const v1::DeleteCheckpointRequest* request,
+    v1::Checkpoint* response) {
+  return RunUnary(call, context_.calls, [=, this] {
+    return Change("DeleteCheckpoint", *request, *response,
+                  [&](StoreReader& reader, Transaction* transaction) -> absl::Status {
+                    WF_ASSIGN_OR_RETURN(*response, DeleteByName(reader, transaction,
+                                                                context_.cluster.checkpoint_reads(),
+                                                                request->name()));
+                    return absl::OkStatus();
+                  });
+  });
+}
+
+grpc::ServerUnaryReactor* CheckpointService::DeleteCheckpoints(
+    grpc::CallbackServerContext* call, const v1::DeleteCheckpointsRequest* request,
+    v1::DeleteCheckpointsResponse* response) {
+  return RunUnary(call, context_.calls, [=, this] {
+    return Change("DeleteCheckpoints", *request, *response,
+                  [&](StoreReader& reader, Transaction* transaction) {
+                    return DeleteByFilter(reader, transaction, context_.cluster.checkpoint_reads(),
+                                          *request, *response);
+                  });
+  });
+}
+
+grpc::ServerUnaryReactor* CheckpointService::CollectGarbage(
+    grpc::CallbackServerContext* call, const v1::CollectGarbageRequest* request,
+    v1::CollectGarbageResponse* response) {
+  // It walks through directories: not in the lane of short calls.
+  return RunUnary(call, context_.streams, [=, this]() -> absl::Status {
+    WF_RETURN_IF_ERROR(Change(
+        "CollectGarbage", *request, *response, [&](StoreReader& reader, Transaction* transaction) {
+          return CollectByRules(reader, transaction, context_.cluster.checkpoint_reads(),
+                                request->parent(), *response);
+        }));
+    const std::string job =
+        request->parent() == "jobs/-" ? "" : request->parent().substr(std::string("jobs/").size());
+    WF_ASSIGN_OR_RETURN(const auto orphans,
+                        FindOrphans(context_.store, context_.storage_root, job));
+    response->mutable_orphans()->Assign(orphans.begin(), orphans.end());
     return absl::OkStatus();
   });
 }
 
-grpc::ServerWriteReactor<v1::DownloadCheckpointResponse>* CheckpointService::DownloadCheckpoint(
-    grpc::CallbackServerContext*, const v1::DownloadCheckpointRequest* request) {
-  using Stream = StreamWriter<v1::DownloadCheckpointResponse>;
-  return BlockingWriteReactor<v1::DownloadCheckpointResponse>::Run(
-      context_.streams,
-      [this, request = *request](Stream& stream) { return Download(request, stream); });
+grpc::ServerUnaryReactor* CheckpointService::DiffCheckpoints(
+    grpc::CallbackServerContext* call, const v1::DiffCheckpointsRequest* request,
+    v1::DiffCheckpointsResponse* response) {
+  // It reads gigabytes: not in the lane of short calls.
+  return RunUnary(call, context_.streams, [=, this]() -> absl::Status {
+    CheckpointReads& reads = context_.cluster.checkpoint_reads();
+    WF_ASSIGN_OR_RETURN(HeldCheckpoint a,
+                        HoldCheckpoint(context_.store, reads, request->a(), "comparisons"));
+    WF_ASSIGN_OR_RETURN(HeldCheckpoint b,
+                        HoldCheckpoint(context_.store, reads, request->b(), "comparisons"));
+    *response->mutable_a() = std::move(a.checkpoint);
+    *response->mutable_b() = std::move(b.checkpoint);
+    return Compare(
+        context_.storage_root, [call] { return call->IsCancelled(); }, *response);
+  });
 }
 
-absl::Status CheckpointService::Download(const v1::DownloadCheckpointRequest& request,
-                                         StreamWriter<v1::DownloadCheckpointResponse>& stream) {
-  WF_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint, Resolve(request.name()));
-  for (const auto& [path, offset] : request.offsets()) {
-    const auto file = std::find_if(checkpoint.files().begin(), checkpoint.files().end(),
-                                   [&, &path = path](const auto& f) { return f.path() == path; });
-    if (file == checkpoint.files().end()) {
-      return InvalidField("offsets", fmt::format("names '{}', which {} does not have",
-                                                 Shortened(path, 100), checkpoint.name()));
-    }
-    if (offset < 0 || offset > file->bytes()) {
-      return InvalidField(
-          "offsets", fmt::format("is {} for '{}'; allowed: 0 to {}", offset, path, file->bytes()));
-    }
-  }
-  v1::DownloadCheckpointResponse first;
-  *first.mutable_checkpoint() = checkpoint;
-  if (!stream.Write(first)) return absl::CancelledError("the download was ended");
-  for (const v1::CheckpointFile& file : checkpoint.files()) {
-    const auto offset = request.offsets().find(file.path());
-    WF_RETURN_IF_ERROR(
-        SendFile(checkpoint, file, offset == request.offsets().end() ? 0 : offset->second, stream));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckpointService::SendFile(const v1::Checkpoint& checkpoint,
-                                         const v1::CheckpointFile& file, int64_t offset,
-                                         StreamWriter<v1::DownloadCheckpointResponse>& stream) {
-  const auto path = context_.storage_root / checkpoint.directory() / file.path();
-  const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) {
-    return ErrnoToStatus(errno,
-                         fmt::format("cannot read {} of {}", file.path(), checkpoint.name()));
-  }
-  struct stat info {};
-  if (::fstat(fd.get(), &info) != 0 || info.st_size != file.bytes()) {
-    return absl::DataLossError(
-        fmt::format("{} of {} has {} bytes, catalogued were {}: take another "
-                    "checkpoint",
-                    file.path(), checkpoint.name(), info.st_size, file.bytes()));
-  }
-  v1::DownloadCheckpointResponse chunk;
-  chunk.set_path(file.path());
-  while (offset < file.bytes()) {
-    std::string& data = *chunk.mutable_data();
-    data.resize(static_cast<size_t>(std::min(kChunkBytes, file.bytes() - offset)));
-    const ssize_t count = ::pread(fd.get(), data.data(), data.size(), offset);
-    if (count <= 0) {
-      return ErrnoToStatus(count < 0 ? errno : EIO,
-                           fmt::format("cannot read {} of {}", file.path(), checkpoint.name()));
-    }
-    data.resize(static_cast<size_t>(count));
-    chunk.set_offset(offset);
-    if (!stream.Write(chunk)) return absl::CancelledError("the download was ended");
-    offset += count;
-  }
-  return absl::OkStatus();
+grpc::ServerUnaryReactor* CheckpointService::GetLineage(grpc::CallbackServerContext* call,
+                                                        const v1::GetLineageRequest* request,
+                                                        v1::Lineage* response) {
+  return RunUnary(call, context_.calls, [=, this] {
+    return context_.store.Read([&](StoreReader& reader) -> absl::Status {
+      WF_ASSIGN_OR_RETURN(*response, LineageOf(reader, request->name()));
+      return absl::OkStatus();
+    });
+  });
 }
 
 }  // namespace wavefield::coordinator

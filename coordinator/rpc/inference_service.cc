@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "coordinator/admission/admission.h"
-#include "coordinator/jobs/checkpoint_catalogue.h"
+#include "coordinator/checkpoints/catalogue.h"
 #include "coordinator/jobs/job_states.h"
 #include "coordinator/rpc/requests.h"
 #include "core/base/status_macros.h"
@@ -22,9 +22,9 @@ constexpr int kMaxAuditWindows = 64;
 constexpr int kMaxAuditLength = 4096;
 constexpr int kMaxAuditChanges = 256;
 
-// "jobs/a/checkpoints/b" → "a".
-std::string JobOfCheckpoint(const std::string& name) {
-  return name.substr(5, name.find('/', 5) - 5);
+const std::string& CheckpointOf(const v1::InferenceTask& task) {
+  if (task.has_audit_causality()) return task.audit_causality().checkpoint();
+  return task.has_generate() ? task.generate().checkpoint() : task.evaluate().checkpoint();
 }
 
 // 0 stands for the default.
@@ -71,6 +71,12 @@ absl::StatusOr<std::string> InferenceService::ResolveDataset(StoreReader& reader
   if (name.rfind("datasets/", 0) != 0) name = "datasets/" + name;
   WF_ASSIGN_OR_RETURN(const std::string id, IdOf("datasets", name));
   WF_ASSIGN_OR_RETURN(const DatasetRecord dataset, reader.GetDataset(id));
+  if (dataset.dataset().validation_tokens() < 2) {
+    return InvalidField(
+        "dataset",
+        fmt::format("{} has {} tokens of held-out text, and 2 are needed; name another one", name,
+                    dataset.dataset().validation_tokens()));
+  }
   WF_RETURN_IF_ERROR(CheckDatasetFiles(dataset, context_.storage_root));
   return dataset.dataset().directory();
 }
@@ -169,6 +175,9 @@ absl::StatusOr<v1::InferenceTask> InferenceService::GenerationTask(
 
 absl::Status InferenceService::RunTask(const v1::InferenceTask& task,
                                        StreamWriter<v1::InferenceOutput>& stream) {
+  WF_ASSIGN_OR_RETURN(const HeldCheckpoint held,
+                      HoldCheckpoint(context_.store, context_.cluster.checkpoint_reads(),
+                                     CheckpointOf(task), "evaluations, generations or audits"));
   WF_ASSIGN_OR_RETURN(const auto session, context_.cluster.StartInference(task));
   absl::Status status;
   while (true) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "coordinator/cluster/cluster.h"
+#include "coordinator/logs/log_store.h"
 #include "coordinator/metrics/job_series.h"
 #include "coordinator/rpc/executor.h"
 #include "coordinator/store/store.h"
@@ -25,6 +26,7 @@ struct ServiceContext {
   std::filesystem::path storage_root;
   std::string storage_probe;
   absl::Duration heartbeat_interval;
+  LogStore& logs;
 };
 
 // How long a stream's body sleeps at most before it looks whether its client is still there.

@@ -90,7 +90,14 @@ absl::Status WorkerService::Register(const v1::RegisterWorkerRequest& request,
   // Settling puts jobs back into the queue: none may start on the incarnation that was before.
   context_.leases.Revoke(id);
   int64_t acknowledged = 0;
+  std::unique_lock lock(registration_);
   WF_RETURN_IF_ERROR(context_.store.Write([&](Transaction& transaction) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const auto known, transaction.FindWorker(id));
+    if (known) {
+      worker.set_cordoned(known->worker().cordoned());
+      worker.set_draining(known->worker().draining());
+      worker.set_cordon_note(known->worker().cordon_note());
+    }
     WF_RETURN_IF_ERROR(transaction.PutWorker(id, record));
     WF_ASSIGN_OR_RETURN(acknowledged, transaction.AcknowledgedSequence(id, request.incarnation()));
     return SettleTasks(transaction, id, request.incarnation(), running, context_.clock.Now());
@@ -99,6 +106,7 @@ absl::Status WorkerService::Register(const v1::RegisterWorkerRequest& request,
                                   fmt::format("workers/{} registered again without it", id));
   context_.leases.Grant(id, request.incarnation());
   context_.cluster.PutWorker(worker);
+  lock.unlock();
   spdlog::info("workers/{} registered: {} {} slots and {} GPUs at {}, {} of its tasks run", id,
                request.slots(), request.device(), request.gpus_size(), request.address(),
                running.size());
@@ -171,8 +179,9 @@ absl::Status WorkerService::Report(const v1::ReportEventsRequest& request,
   }
   EventOutcome outcome;
   WF_RETURN_IF_ERROR(context_.store.Write([&](Transaction& transaction) -> absl::Status {
-    WF_ASSIGN_OR_RETURN(outcome, ApplyEvents(transaction, id, request.incarnation(), request,
-                                             context_.clock.Now()));
+    WF_ASSIGN_OR_RETURN(outcome,
+                        ApplyEvents(transaction, id, request.incarnation(), request,
+                                    context_.cluster.checkpoint_reads(), context_.clock.Now()));
     return absl::OkStatus();
   }));
   for (const v1::WorkerEvent& event : outcome.inference) context_.cluster.InferenceEvent(id, event);

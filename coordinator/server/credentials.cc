@@ -1,53 +1,54 @@
 #include "coordinator/server/credentials.h"
 
-#include <fmt/format.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 
 #include <string_view>
 
-#include "core/base/file.h"
 #include "core/base/status_macros.h"
 
 namespace wavefield::coordinator {
 namespace {
 
-constexpr uint64_t kMaxPemBytes = 1 << 20;
-constexpr char kUnauthenticated[] =
-    "a valid bearer token is needed: send 'authorization: Bearer TOKEN' with a token of the "
-    "coordinator's token file";
-
 std::string_view TextOf(const grpc_slice& slice) {
   return {reinterpret_cast<const char*>(GRPC_SLICE_START_PTR(slice)), GRPC_SLICE_LENGTH(slice)};
 }
 
+// gRPC's authentication context belongs to the connection, not to the call: nothing of the caller
+// may be left there. Whoever needs the caller later asks `access` again.
 struct Authenticator {
-  TokenTable tokens;
-  std::function<void()> refused;
+  const Access& access;
+  OnRefusal refused;
+  std::unique_ptr<TlsSource>
+      tls;  // here, since this lives as long as the credentials of gRPC's core
 
-  bool Accepts(const grpc_metadata* metadata, size_t count) const {
+  absl::Status Check(const grpc_metadata* metadata, size_t count, Refusal& call) const {
     std::string authorization;
+    int authorizations = 0;
     for (size_t i = 0; i < count; ++i) {
       const std::string_view key = TextOf(metadata[i].key);
-      if (key == ":path" && TextOf(metadata[i].value).starts_with("/grpc.health.v1.Health/"))
-        return true;
-      if (key == "authorization") authorization = TextOf(metadata[i].value);
+      if (key == ":path") call.path = TextOf(metadata[i].value);
+      if (key != "authorization") continue;
+      authorization = TextOf(metadata[i].value);
+      ++authorizations;
     }
-    return tokens.Accepts(authorization);
+    return access.Check(call.path, authorizations == 1 ? authorization : "", call.caller);
   }
 
   static void Process(void* state, grpc_auth_context*, const grpc_metadata* metadata, size_t count,
                       grpc_process_auth_metadata_done_cb done, void* user_data) {
     const auto* self = static_cast<const Authenticator*>(state);
-    if (self->Accepts(metadata, count)) {
+    Refusal call;
+    call.status = self->Check(metadata, count, call);
+    if (call.status.ok()) {
       done(user_data, nullptr, 0, nullptr, 0, GRPC_STATUS_OK, nullptr);
-    } else {
-      self->refused();
-      done(user_data, nullptr, 0, nullptr, 0, GRPC_STATUS_UNAUTHENTICATED, kUnauthenticated);
+      return;
     }
+    self->refused(call, [done, user_data, status = call.status] {
+      done(user_data, nullptr, 0, nullptr, 0, static_cast<grpc_status_code>(status.code()),
+           std::string(status.message()).c_str());
+    });
   }
 
   static void Destroy(void* state) { delete static_cast<Authenticator*>(state); }
@@ -56,11 +57,9 @@ struct Authenticator {
 // gRPC's C++ credentials take an authenticator for TLS alone; its core takes one for either.
 class PortCredentials final : public grpc::ServerCredentials {
  public:
-  PortCredentials(grpc_server_credentials* credentials, std::optional<TokenTable> tokens,
-                  std::function<void()> refused)
-      : credentials_(credentials) {
-    if (!tokens) return;
-    auto* authenticator = new Authenticator{*std::move(tokens), std::move(refused)};
+  PortCredentials(std::unique_ptr<TlsSource> tls, const Access& access, OnRefusal refused)
+      : credentials_(Make(tls.get())) {
+    auto* authenticator = new Authenticator{access, std::move(refused), std::move(tls)};
     grpc_server_credentials_set_auth_metadata_processor(
         credentials_, {&Authenticator::Process, &Authenticator::Destroy, authenticator});
   }
@@ -69,55 +68,34 @@ class PortCredentials final : public grpc::ServerCredentials {
   void SetAuthMetadataProcessor(const std::shared_ptr<grpc::AuthMetadataProcessor>&) override {}
 
  private:
+  static grpc_server_credentials* Make(TlsSource* tls) {
+    if (tls == nullptr) return grpc_insecure_server_credentials_create();
+    const auto fetch = [](void* source, grpc_ssl_server_certificate_config** config) {
+      return static_cast<TlsSource*>(source)->Fetch(config);
+    };
+    return grpc_ssl_server_credentials_create_with_options(
+        grpc_ssl_server_credentials_create_options_using_config_fetcher(
+            tls->asks_clients() ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+            fetch, tls));
+  }
+
   int AddPortToServer(const std::string& address, grpc_server* server) override {
     return grpc_server_add_http2_port(server, address.c_str(), credentials_);
   }
 
-  grpc_server_credentials* credentials_;
+  grpc_server_credentials* const credentials_;
 };
-
-absl::Status CheckPair(const TlsFiles& files, const std::string& certificate,
-                       const std::string& key) {
-  using Bio = std::unique_ptr<BIO, decltype(&BIO_free_all)>;
-  const Bio certificate_bio(
-      BIO_new_mem_buf(certificate.data(), static_cast<int>(certificate.size())), &BIO_free_all);
-  const std::unique_ptr<X509, decltype(&X509_free)> x509(
-      PEM_read_bio_X509(certificate_bio.get(), nullptr, nullptr, nullptr), &X509_free);
-  if (x509 == nullptr) {
-    return absl::InvalidArgumentError(
-        fmt::format("--tls-cert: {} holds no certificate in PEM form", files.certificate));
-  }
-  const Bio key_bio(BIO_new_mem_buf(key.data(), static_cast<int>(key.size())), &BIO_free_all);
-  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> pkey(
-      PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr), &EVP_PKEY_free);
-  if (pkey == nullptr) {
-    return absl::InvalidArgumentError(
-        fmt::format("--tls-key: {} holds no private key in PEM form", files.key));
-  }
-  if (X509_check_private_key(x509.get(), pkey.get()) != 1) {
-    return absl::InvalidArgumentError(fmt::format(
-        "the private key {} does not belong to the certificate {}", files.key, files.certificate));
-  }
-  return absl::OkStatus();
-}
 
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(
-    const std::optional<TlsFiles>& tls, std::optional<TokenTable> tokens,
-    std::function<void()> refused) {
-  grpc_server_credentials* credentials = nullptr;
+    const std::optional<TlsFiles>& tls, const Access& access, OnRefusal refused) {
+  std::unique_ptr<TlsSource> source;
   if (tls) {
-    WF_ASSIGN_OR_RETURN(const std::string certificate, ReadFile(tls->certificate, kMaxPemBytes));
-    WF_ASSIGN_OR_RETURN(const std::string key, ReadFile(tls->key, kMaxPemBytes));
-    WF_RETURN_IF_ERROR(CheckPair(*tls, certificate, key));
-    grpc_ssl_pem_key_cert_pair pair{key.c_str(), certificate.c_str()};
-    credentials = grpc_ssl_server_credentials_create_ex(
-        nullptr, &pair, 1, GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, nullptr);
-  } else {
-    credentials = grpc_insecure_server_credentials_create();
+    WF_ASSIGN_OR_RETURN(source, TlsSource::Open(*tls));
   }
-  return std::make_shared<PortCredentials>(credentials, std::move(tokens), std::move(refused));
+  return std::make_shared<PortCredentials>(std::move(source), access, std::move(refused));
 }
 
 }  // namespace wavefield::coordinator

@@ -9,22 +9,29 @@
 #include <spdlog/spdlog.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <mutex>
 #include <sstream>
 #include <thread>
 
+#include "coordinator/audit/audit_interceptor.h"
+#include "coordinator/audit/audited_call.h"
 #include "coordinator/control/control_loop.h"
 #include "coordinator/jobs/job_states.h"
+#include "coordinator/jobs/timestamps.h"
+#include "coordinator/logs/log_store.h"
 #include "coordinator/metrics/cluster_series.h"
 #include "coordinator/metrics/http_server.h"
 #include "coordinator/metrics/label_values.h"
 #include "coordinator/metrics/worker_series.h"
+#include "coordinator/rpc/audit_service.h"
 #include "coordinator/rpc/checkpoint_service.h"
 #include "coordinator/rpc/dataset_service.h"
 #include "coordinator/rpc/inference_service.h"
 #include "coordinator/rpc/job_service.h"
 #include "coordinator/rpc/worker_service.h"
 #include "coordinator/server/credentials.h"
+#include "coordinator/server/open_streams.h"
 #include "coordinator/server/rpc_metrics.h"
 #include "coordinator/server/start_checks.h"
 #include "coordinator/store/sqlite_store.h"
@@ -41,6 +48,7 @@ constexpr size_t kReportThreads = 8;
 constexpr size_t kMaxQueuedCalls = 1024;
 constexpr size_t kMaxStreams = 1024;
 constexpr std::chrono::seconds kShutdownGrace{2};
+constexpr std::chrono::seconds kTokenInterval{1};
 
 // How an attempt or a job ended. `before`: null if that is not known.
 void LogEnd(const JobRecord* before, const JobRecord& record) {
@@ -49,7 +57,7 @@ void LogEnd(const JobRecord* before, const JobRecord& record) {
   const LogScope about({.job = JobId(record)});
   if (job.state() == v1::JOB_STATE_QUEUED) {
     spdlog::warn("{} is queued again: {}", job.name(), job.state_message());
-  } else if (HasEnded(job.state())) {
+  } else if (HasEnded(job.state()) || job.state() == v1::JOB_STATE_PAUSED) {
     const bool failed = job.state() == v1::JOB_STATE_FAILED;
     spdlog::log(failed ? spdlog::level::warn : spdlog::level::info, "{} {}: {}", job.name(),
                 NameOf(job.state()), job.state_message());
@@ -68,7 +76,7 @@ struct Server::Parts {
         series(table, metrics, Clock::Real(), options.metrics_retention),
         worker_series(table, Clock::Real(), options.metrics_retention),
         leases(options.lease, Clock::Real()),
-        cluster(leases) {}
+        cluster(leases, options.scheduler) {}
 
   const ServerOptions options;
   const FileLock lock;
@@ -81,7 +89,11 @@ struct Server::Parts {
   std::mutex scrape;
   LeaseTable leases;
   Cluster cluster;
+  std::unique_ptr<LogStore> logs;
   std::unique_ptr<SqliteStore> store;
+  std::unique_ptr<Access> access;
+  std::unique_ptr<AuditLog> audit_log;
+  OpenStreams open_streams;
 
   Executor calls{kCallThreads, kMaxQueuedCalls};
   Executor reports{kReportThreads, kMaxQueuedCalls};
@@ -92,6 +104,7 @@ struct Server::Parts {
   std::unique_ptr<DatasetService> datasets;
   std::unique_ptr<WorkerService> workers;
   std::unique_ptr<InferenceService> inference;
+  std::unique_ptr<AuditService> audit;
   std::unique_ptr<ControlLoop> control;
   std::unique_ptr<grpc::Server> grpc_server;
   std::unique_ptr<HttpServer> http;
@@ -99,10 +112,18 @@ struct Server::Parts {
 
   std::atomic<bool> stopping = false;
   std::thread control_thread;
+  std::jthread token_thread;
 
   absl::Status Open(const std::filesystem::path& storage_root);
   absl::Status ShowWhatWasBefore(const std::vector<JobRecord>& live);
   absl::Status Listen();
+  // Counts a call that is not let in, keeps it if it is one of those that are audited, and has it
+  // answered.
+  void OnRefused(const Refusal& refusal, std::function<void()> answer);
+  void RefreshTokens();
+  void WatchTokens(const std::stop_token& stop);
+  void AfterTick();
+  void SweepLogs();
   absl::Status Health();
   std::string MetricsPage();
 };
@@ -113,12 +134,14 @@ absl::Status Server::Parts::Open(const std::filesystem::path& storage_root) {
     for (const JobRecord& record : records) {
       LogEnd(cluster.FindLiveJob(JobId(record)).get(), record);
     }
+    logs->JobsCommitted(records);
     cluster.JobsCommitted(records);
     series.JobsCommitted(records);
   };
   observer.commit_latency = [this](absl::Duration duration) {
     metrics.commit_seconds.Observe(absl::ToDoubleSeconds(duration));
   };
+  WF_ASSIGN_OR_RETURN(logs, LogStore::Open(options.data_dir / "logs", options.logs));
   WF_ASSIGN_OR_RETURN(store, SqliteStore::Open(options.data_dir / "coordinator.db", observer));
   std::vector<JobRecord> live;
   std::vector<WorkerRecord> known;
@@ -127,10 +150,14 @@ absl::Status Server::Parts::Open(const std::filesystem::path& storage_root) {
     WF_ASSIGN_OR_RETURN(known, reader.ListWorkers());
     return absl::OkStatus();
   }));
+  logs->JobsCommitted(live);
   cluster.JobsCommitted(live);
   series.JobsCommitted(live);
+  SweepLogs();
   WF_RETURN_IF_ERROR(ShowWhatWasBefore(live));
-  for (const WorkerRecord& record : known) cluster.PutWorker(record.worker());
+  for (const WorkerRecord& record : known) {
+    if (!record.left()) cluster.PutWorker(record.worker());
+  }
   // Whoever holds work has some time to come back and say what still runs.
   for (const JobRecord& record : live) {
     for (const TaskRecord& task : record.tasks()) {
@@ -144,12 +171,15 @@ absl::Status Server::Parts::Open(const std::filesystem::path& storage_root) {
       table, std::map<std::string, std::filesystem::path>{{"storage", storage_root},
                                                           {"state", options.data_dir}});
   context.reset(new ServiceContext{*store, cluster, leases, metrics, series, Clock::Real(), calls,
-                                   reports, streams, storage_root, probe, options.heartbeat});
+                                   reports, streams, storage_root, probe, options.heartbeat,
+                                   *logs});
   jobs = std::make_unique<JobService>(*context);
   checkpoints = std::make_unique<CheckpointService>(*context);
   datasets = std::make_unique<DatasetService>(*context);
   workers = std::make_unique<WorkerService>(*context);
   inference = std::make_unique<InferenceService>(*context);
+  audit = std::make_unique<AuditService>(*context);
+  audit_log = std::make_unique<AuditLog>(*store, Clock::Real());
   control =
       std::make_unique<ControlLoop>(*store, cluster, leases, metrics, Clock::Real(), storage_root);
   return absl::OkStatus();
@@ -171,14 +201,15 @@ absl::Status Server::Parts::ShowWhatWasBefore(const std::vector<JobRecord>& live
 
 absl::Status Server::Parts::Listen() {
   std::optional<TlsFiles> tls;
-  if (!options.tls_certificate.empty()) tls = TlsFiles{options.tls_certificate, options.tls_key};
-  std::optional<TokenTable> tokens;
-  if (!options.token_file.empty()) {
-    WF_ASSIGN_OR_RETURN(tokens, TokenTable::Load(options.token_file));
+  if (!options.tls_certificate.empty()) {
+    tls = TlsFiles{options.tls_certificate, options.tls_key, options.tls_client_ca};
   }
-  WF_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(tls, std::move(tokens), [this] {
-                        metrics.unauthenticated.Increment();
-                      }));
+  WF_ASSIGN_OR_RETURN(access, Access::Open(options.token_file, Clock::Real()));
+  WF_ASSIGN_OR_RETURN(
+      const auto credentials,
+      MakeCredentials(tls, *access, [this](const Refusal& refusal, std::function<void()> answer) {
+        OnRefused(refusal, std::move(answer));
+      }));
   WF_RETURN_IF_ERROR(CheckPortFree(options.listen, "--listen"));
   WF_RETURN_IF_ERROR(CheckPortFree(options.http_listen, "--http-listen"));
 
@@ -200,11 +231,13 @@ absl::Status Server::Parts::Listen() {
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(MakeRpcMetricsInterceptor(metrics));
+  interceptors.push_back(MakeStreamInterceptor(open_streams));
+  interceptors.push_back(MakeAuditInterceptor(*audit_log, *access));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   for (grpc::Service* service :
        {static_cast<grpc::Service*>(jobs.get()), static_cast<grpc::Service*>(checkpoints.get()),
         static_cast<grpc::Service*>(datasets.get()), static_cast<grpc::Service*>(workers.get()),
-        static_cast<grpc::Service*>(inference.get())}) {
+        static_cast<grpc::Service*>(inference.get()), static_cast<grpc::Service*>(audit.get())}) {
     builder.RegisterService(service);
   }
   grpc_server = builder.BuildAndStart();
@@ -217,6 +250,59 @@ absl::Status Server::Parts::Listen() {
       http, HttpServer::Start(options.http_listen,
                               {[this] { return MetricsPage(); }, [this] { return Health(); }}));
   return absl::OkStatus();
+}
+
+void Server::Parts::OnRefused(const Refusal& refusal, std::function<void()> answer) {
+  if (absl::IsUnauthenticated(refusal.status)) metrics.unauthenticated.Increment();
+  const MethodRule* rule = RuleFor(refusal.path);
+  if (!absl::IsPermissionDenied(refusal.status) || rule == nullptr) {
+    answer();
+    return;
+  }
+  metrics.ObserveRpc(refusal.path.substr(1), absl::StatusCodeToString(refusal.status.code()),
+                     absl::ZeroDuration());
+  if (!rule->audited) {
+    answer();
+    return;
+  }
+  v1::AuditEntry entry = EntryOf(rule->method, refusal.caller);
+  DescribeResult(refusal.status, entry);
+  audit_log->Append(std::move(entry),
+                    [answer = std::move(answer)](const absl::Status&) { answer(); });
+}
+
+void Server::Parts::RefreshTokens() {
+  access->Refresh();
+  open_streams.EndRefused(*access);
+}
+
+void Server::Parts::WatchTokens(const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  std::unique_lock lock(mutex);
+  while (!stopped.wait_for(lock, stop, kTokenInterval, [&] { return stop.stop_requested(); })) {
+    RefreshTokens();
+  }
+}
+
+void Server::Parts::AfterTick() {
+  series.Retire();
+  if (logs->TakeSweep(Clock::Real().Monotonic())) reports.TryRun([this] { SweepLogs(); });
+}
+
+void Server::Parts::SweepLogs() {
+  const auto end_of = [this](const std::string& job) -> absl::StatusOr<absl::Time> {
+    const auto live = cluster.FindLiveJob(job);
+    if (live != nullptr && !HasEnded(live->job().state())) return absl::InfiniteFuture();
+    absl::Time end = absl::InfiniteFuture();
+    WF_RETURN_IF_ERROR(store->Read([&](StoreReader& reader) -> absl::Status {
+      WF_ASSIGN_OR_RETURN(const JobRecord record, reader.GetJob(job));
+      if (HasEnded(record.job().state())) end = FromTimestamp(record.job().end_time());
+      return absl::OkStatus();
+    }));
+    return end;
+  };
+  logs->Sweep(end_of, Clock::Real().Now());
 }
 
 absl::Status Server::Parts::Health() {
@@ -264,7 +350,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   WF_RETURN_IF_ERROR(p->Open(storage_root));
   WF_RETURN_IF_ERROR(p->Listen());
   p->control_thread = std::thread(
-      [p] { p->control->Run([p] { return p->stopping.load(); }, [p] { p->series.Retire(); }); });
+      [p] { p->control->Run([p] { return p->stopping.load(); }, [p] { p->AfterTick(); }); });
+  if (!options.token_file.empty()) {
+    p->token_thread = std::jthread([p](const std::stop_token& stop) { p->WatchTokens(stop); });
+  }
   spdlog::info("serves at {}, HTTP at {}:{}, data in {}, storage in {}", p->address,
                HostOf(options.http_listen), p->http->port(), options.data_dir.string(),
                storage_root.string());
@@ -287,6 +376,8 @@ Server::~Server() {
   p.reports.Drain();
   p.grpc_server.reset();
 }
+
+void Server::RefreshTokens() { parts_->RefreshTokens(); }
 
 const std::string& Server::address() const { return parts_->address; }
 

@@ -6,6 +6,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "coordinator/logs/log_store.h"
+#include "coordinator/scheduler/snapshot.h"
 
 namespace wavefield::coordinator {
 
@@ -16,14 +18,17 @@ struct ServerOptions {
   std::string http_listen = "127.0.0.1:7071";
   std::string tls_certificate;
   std::string tls_key;
+  std::string tls_client_ca;  // unless empty, clients must have a certificate signed by it
   std::string token_file;
   bool insecure = false;
+  SchedulerOptions scheduler;
   absl::Duration lease = absl::Seconds(10);
   absl::Duration heartbeat = absl::Seconds(2);
   // Series of an ended job or a lost worker are shown for so long.
   absl::Duration metrics_retention = absl::Hours(1);
   // Of jobs, workers, GPUs and layers; further ones are not shown.
   int64_t metrics_max_series = 100'000;
+  LogLimits logs;
 };
 
 // A coordinator that serves, until it is destroyed: then it stops in an orderly way.
@@ -38,6 +43,9 @@ class Server {
   // HOST:PORT, with the port that was taken.
   const std::string& address() const;
   int http_port() const;
+
+  // Takes the token file again if it changed; the server itself looks every second. Thread-safe.
+  void RefreshTokens();
 
  private:
   struct Parts;

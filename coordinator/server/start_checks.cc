@@ -50,6 +50,11 @@ absl::Status CheckOptions(const ServerOptions& options) {
   if (options.tls_certificate.empty() != options.tls_key.empty()) {
     return absl::InvalidArgumentError("--tls-cert and --tls-key go together: give both or none");
   }
+  if (!options.tls_client_ca.empty() && options.tls_certificate.empty()) {
+    return absl::InvalidArgumentError(
+        "--tls-client-ca asks clients for certificates, which takes TLS: give --tls-cert and "
+        "--tls-key too");
+  }
   const bool protected_port = !options.tls_certificate.empty() && !options.token_file.empty();
   if (!IsLoopback(options.http_listen) && !options.insecure) {
     return absl::InvalidArgumentError(fmt::format(

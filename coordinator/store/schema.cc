@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "core/base/status_macros.h"
+#include "wavefield/v1/checkpoint_service.pb.h"
 
 namespace wavefield::coordinator {
 namespace {
@@ -56,7 +60,41 @@ CREATE INDEX field_health_by_revision ON field_health (job, revision);
                                                                  R"(
 ALTER TABLE jobs ADD COLUMN reason INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX jobs_by_reason ON jobs (state, reason);
+)",
+                                                                 R"(
+CREATE INDEX jobs_by_revision ON jobs (revision);
+CREATE TABLE deleted_jobs (id TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX deleted_jobs_by_revision ON deleted_jobs (revision);
+CREATE TABLE audit (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT, record BLOB NOT NULL, crc INTEGER NOT NULL);
+ALTER TABLE checkpoints ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+CREATE INDEX checkpoints_by_parent ON checkpoints (parent);
+CREATE TABLE removed_checkpoints (
+  name TEXT PRIMARY KEY, parent TEXT NOT NULL, record BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE INDEX removed_checkpoints_by_parent ON removed_checkpoints (parent);
 )"};
+
+// The parents that version 3 had in the records alone.
+absl::Status FillInParents(SqliteConnection& connection) {
+  std::vector<std::pair<std::string, std::string>> parents;
+  {
+    WF_ASSIGN_OR_RETURN(auto rows, connection.Prepare("SELECT name, record FROM checkpoints"));
+    while (true) {
+      WF_ASSIGN_OR_RETURN(const bool row, rows.Step());
+      if (!row) break;
+      wavefield::v1::Checkpoint checkpoint;
+      if (checkpoint.ParseFromString(rows.Bytes(1)) && !checkpoint.parent().empty()) {
+        parents.emplace_back(rows.Bytes(0), checkpoint.parent());
+      }
+    }
+  }
+  for (const auto& [name, parent] : parents) {
+    WF_ASSIGN_OR_RETURN(auto update,
+                        connection.Prepare("UPDATE checkpoints SET parent = ? WHERE name = ?"));
+    WF_RETURN_IF_ERROR(update.Bind(parent).Bind(name).Run());
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -73,6 +111,7 @@ absl::Status Migrate(SqliteConnection& connection, const std::string& path) {
   WF_RETURN_IF_ERROR(connection.Execute("BEGIN IMMEDIATE"));
   for (int64_t v = version; v < kSchemaVersion; ++v) {
     WF_RETURN_IF_ERROR(connection.Execute(kMigrations[static_cast<size_t>(v)]));
+    if (v == 3) WF_RETURN_IF_ERROR(FillInParents(connection));
   }
   WF_RETURN_IF_ERROR(connection.Execute(fmt::format("PRAGMA user_version = {}", kSchemaVersion)));
   return connection.Execute("COMMIT");

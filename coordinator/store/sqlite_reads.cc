@@ -177,6 +177,12 @@ absl::StatusOr<Checkpoint> SqliteTransaction::GetCheckpoint(const std::string& n
   return DecodeOnly<Checkpoint>("checkpoints", name, "checkpoint", statement.Bind(name));
 }
 
+absl::StatusOr<std::vector<wavefield::v1::LineageNode>> SqliteTransaction::RemovedCheckpoints() {
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("SELECT name, record, crc FROM removed_checkpoints"));
+  return DecodeRows<wavefield::v1::LineageNode>("removed_checkpoints", statement);
+}
+
 absl::StatusOr<DatasetRecord> SqliteTransaction::GetDataset(const std::string& id) {
   WF_ASSIGN_OR_RETURN(auto statement,
                       connection_.Prepare("SELECT id, record, crc FROM datasets WHERE id = ?"));
@@ -195,6 +201,14 @@ absl::StatusOr<std::vector<WorkerRecord>> SqliteTransaction::ListWorkers() {
   WF_ASSIGN_OR_RETURN(auto statement,
                       connection_.Prepare("SELECT id, record, crc FROM workers ORDER BY id"));
   return DecodeRows<WorkerRecord>("workers", statement);
+}
+
+absl::StatusOr<std::optional<WorkerRecord>> SqliteTransaction::FindWorker(const std::string& id) {
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("SELECT id, record, crc FROM workers WHERE id = ?"));
+  WF_ASSIGN_OR_RETURN(auto records, DecodeRows<WorkerRecord>("workers", statement.Bind(id)));
+  if (records.empty()) return std::optional<WorkerRecord>();
+  return std::optional(std::move(records[0]));
 }
 
 absl::StatusOr<int64_t> SqliteTransaction::AcknowledgedSequence(const std::string& worker,
@@ -225,6 +239,12 @@ absl::StatusOr<std::vector<std::string>> SqliteTransaction::PendingDeletions() {
     if (!row) return directories;
     directories.push_back(statement.Bytes(0));
   }
+}
+
+absl::StatusOr<bool> SqliteTransaction::IsDeletionPending(const std::string& directory) {
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("SELECT 1 FROM deletions WHERE directory = ?"));
+  return statement.Bind(directory).Step();
 }
 
 absl::StatusOr<std::string> SqliteTransaction::GetRendezvous(const std::string& job, int64_t epoch,

@@ -22,6 +22,7 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::vector<JobRecord>> ListJobs(const JobQuery& query) override;
   absl::StatusOr<std::vector<JobRecord>> LiveJobs() override;
   absl::StatusOr<std::vector<JobCount>> CountJobs() override;
+  absl::StatusOr<JobChanges> JobsAfterRevision(int64_t revision, int limit) override;
   absl::StatusOr<History> HistoryAfterRevision(const std::string& job, int64_t revision,
                                                int limit) override;
   absl::StatusOr<std::vector<wavefield::v1::StepMetrics>> ListSteps(const std::string& job,
@@ -35,18 +36,25 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::vector<std::pair<int64_t, wavefield::v1::Checkpoint>>> ListCheckpoints(
       const std::string& job, int64_t before, int limit) override;
   absl::StatusOr<wavefield::v1::Checkpoint> GetCheckpoint(const std::string& name) override;
+  absl::StatusOr<std::vector<wavefield::v1::LineageNode>> RemovedCheckpoints() override;
   absl::StatusOr<DatasetRecord> GetDataset(const std::string& id) override;
   absl::StatusOr<std::vector<DatasetRecord>> ListDatasets(const std::string& after,
                                                           int limit) override;
   absl::StatusOr<std::vector<WorkerRecord>> ListWorkers() override;
+  absl::StatusOr<std::optional<WorkerRecord>> FindWorker(const std::string& id) override;
   absl::StatusOr<int64_t> AcknowledgedSequence(const std::string& worker,
                                                const std::string& incarnation) override;
   absl::StatusOr<std::optional<RequestRecord>> FindRequest(const std::string& id) override;
+  absl::StatusOr<std::vector<wavefield::v1::AuditEntry>> ListAuditEntries(int64_t before,
+                                                                          int limit) override;
   absl::StatusOr<std::vector<std::string>> PendingDeletions() override;
+  absl::StatusOr<bool> IsDeletionPending(const std::string& directory) override;
+  absl::StatusOr<bool> IsDeletionPendingIn(const std::string& directory) override;
   absl::StatusOr<std::string> GetRendezvous(const std::string& job, int64_t epoch,
                                             const std::string& key) override;
 
   absl::Status PutJob(JobRecord& record) override;
+  absl::Status DeleteJob(const JobRecord& record) override;
   absl::Status PutStep(const std::string& job, const wavefield::v1::StepMetrics& step) override;
   absl::Status PutEvaluation(const std::string& job,
                              const wavefield::v1::EvaluationResult& evaluation) override;
@@ -63,11 +71,19 @@ class SqliteTransaction final : public Transaction {
                                        int64_t sequence) override;
   absl::Status PutRequest(const std::string& id, const RequestRecord& record,
                           absl::Time now) override;
+  absl::Status AddAuditEntry(wavefield::v1::AuditEntry& entry) override;
   absl::Status PutRendezvous(const std::string& job, int64_t epoch, const std::string& key,
                              const std::string& value) override;
   absl::Status DropRendezvous(const std::string& job, int64_t epoch) override;
 
  private:
+  // Of `table`, those in `column`.
+  absl::Status DeleteRows(const char* table, const char* column, const std::string& value);
+  absl::Status ForgetOldDeletions();
+  absl::StatusOr<bool> HasDescendants(const std::string& checkpoint);
+  // Forgets removed checkpoints, from `name` on upwards, from which nothing descends.
+  absl::Status ForgetRemovedWithoutDescendants(std::string name);
+
   SqliteConnection& connection_;
   int64_t& revision_;
   std::vector<JobRecord> written_jobs_;

@@ -1,6 +1,7 @@
 // The writing half of SqliteTransaction.
 #include <fmt/format.h>
 
+#include "coordinator/checkpoints/lineage_node.h"
 #include "coordinator/jobs/job_states.h"
 #include "coordinator/store/sqlite_transaction.h"
 #include "core/base/checksum.h"
@@ -16,7 +17,10 @@ using wavefield::v1::StepMetrics;
 absl::Status SqliteTransaction::PutJob(JobRecord& record) {
   wavefield::v1::Job& job = *record.mutable_job();
   job.set_revision(++revision_);
-  if (record.create_revision() == 0) record.set_create_revision(revision_);
+  if (record.create_revision() == 0) {
+    record.set_create_revision(revision_);
+    WF_RETURN_IF_ERROR(DeleteRows("deleted_jobs", "id", JobId(record)));
+  }
   job.set_etag(fmt::format("\"{}\"", job.revision()));
   const std::string bytes = record.SerializeAsString();
   WF_ASSIGN_OR_RETURN(
@@ -72,9 +76,16 @@ absl::Status SqliteTransaction::PutCheckpoint(const std::string& job,
   const std::string bytes = checkpoint.SerializeAsString();
   WF_ASSIGN_OR_RETURN(
       auto statement,
-      connection_.Prepare("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)"));
+      connection_.Prepare(
+          "INSERT INTO checkpoints (name, job, revision, record, crc, parent) "
+          "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+          "record = excluded.record, crc = excluded.crc, parent = excluded.parent"));
   statement.Bind(checkpoint.name()).Bind(job).Bind(++revision_);
-  return statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run();
+  statement.BindBlob(bytes).Bind(Crc32c(bytes)).Bind(checkpoint.parent());
+  WF_RETURN_IF_ERROR(statement.Run());
+  WF_ASSIGN_OR_RETURN(auto returned,
+                      connection_.Prepare("DELETE FROM removed_checkpoints WHERE name = ?"));
+  return returned.Bind(checkpoint.name()).Run();
 }
 
 absl::Status SqliteTransaction::DeleteCheckpoint(const Checkpoint& checkpoint) {
@@ -82,7 +93,46 @@ absl::Status SqliteTransaction::DeleteCheckpoint(const Checkpoint& checkpoint) {
   WF_RETURN_IF_ERROR(removal.Bind(checkpoint.name()).Run());
   WF_ASSIGN_OR_RETURN(auto queueing,
                       connection_.Prepare("INSERT OR IGNORE INTO deletions VALUES (?)"));
-  return queueing.Bind(checkpoint.directory()).Run();
+  WF_RETURN_IF_ERROR(queueing.Bind(checkpoint.directory()).Run());
+  WF_ASSIGN_OR_RETURN(const bool has_descendants, HasDescendants(checkpoint.name()));
+  if (!has_descendants) return ForgetRemovedWithoutDescendants(checkpoint.parent());
+  wavefield::v1::LineageNode node = LineageNodeOf(checkpoint);
+  node.set_removed(true);
+  const std::string bytes = node.SerializeAsString();
+  WF_ASSIGN_OR_RETURN(
+      auto statement,
+      connection_.Prepare("INSERT OR REPLACE INTO removed_checkpoints VALUES (?, ?, ?, ?)"));
+  statement.Bind(checkpoint.name()).Bind(checkpoint.parent());
+  return statement.BindBlob(bytes).Bind(Crc32c(bytes)).Run();
+}
+
+absl::StatusOr<bool> SqliteTransaction::HasDescendants(const std::string& checkpoint) {
+  WF_ASSIGN_OR_RETURN(
+      auto statement,
+      connection_.Prepare("SELECT 1 FROM checkpoints WHERE parent = ?1 UNION ALL "
+                          "SELECT 1 FROM removed_checkpoints WHERE parent = ?1 LIMIT 1"));
+  return statement.Bind(checkpoint).Step();
+}
+
+absl::Status SqliteTransaction::ForgetRemovedWithoutDescendants(std::string name) {
+  while (!name.empty()) {
+    WF_ASSIGN_OR_RETURN(const bool has_descendants, HasDescendants(name));
+    if (has_descendants) return absl::OkStatus();
+    std::string parent;
+    {
+      WF_ASSIGN_OR_RETURN(
+          auto statement,
+          connection_.Prepare("SELECT parent FROM removed_checkpoints WHERE name = ?"));
+      WF_ASSIGN_OR_RETURN(const bool row, statement.Bind(name).Step());
+      if (!row) return absl::OkStatus();
+      parent = statement.Bytes(0);
+    }
+    WF_ASSIGN_OR_RETURN(auto removal,
+                        connection_.Prepare("DELETE FROM removed_checkpoints WHERE name = ?"));
+    WF_RETURN_IF_ERROR(removal.Bind(name).Run());
+    name = std::move(parent);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status SqliteTransaction::DeletionDone(const std::string& directory) {

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "coordinator/store/records.pb.h"
+#include "wavefield/v1/audit_service.pb.h"
 #include "wavefield/v1/checkpoint_service.pb.h"
 #include "wavefield/v1/history.pb.h"
 
@@ -21,6 +22,9 @@ inline constexpr absl::Duration kRequestRetention = absl::Hours(24);
 inline constexpr int64_t kStepRetention = 1'000'000;
 // Points of a job's field health that are kept: the newest so many.
 inline constexpr int64_t kFieldHealthRetention = 200;
+
+// Entries of the audit log that are kept: the newest so many.
+inline constexpr int64_t kAuditRetention = 1'000'000;
 
 // An answer given earlier to a mutating call.
 struct RequestRecord {
@@ -47,6 +51,19 @@ struct History {
   bool more = false;     // the limit cut it off
 };
 
+// Deleted jobs that are remembered, for those who watch: the newest so many.
+inline constexpr int64_t kDeletedJobRetention = 10'000;
+
+// What became of jobs after some revision.
+struct JobChanges {
+  std::vector<JobRecord> jobs;       // in the order in which they changed last
+  std::vector<std::string> deleted;  // ids of those that do not exist now
+  int64_t revision = 0;              // of the newest change here; of the store if that is all
+  bool more = false;                 // the limit cut it off
+  int64_t store_revision = 0;
+  int64_t forgotten_revision = 0;  // what was deleted up to here is no longer known
+};
+
 // Jobs in one state for one reason. The reason is UNSPECIFIED of those that were last written by
 // a program that did not keep it in a column.
 struct JobCount {
@@ -67,6 +84,8 @@ class StoreReader {
   // Those that have not ended or still have a task that holds a slot, oldest first.
   virtual absl::StatusOr<std::vector<JobRecord>> LiveJobs() = 0;
   virtual absl::StatusOr<std::vector<JobCount>> CountJobs() = 0;
+  // What changed after `revision`, in the order in which it did, at most `limit` jobs.
+  virtual absl::StatusOr<JobChanges> JobsAfterRevision(int64_t revision, int limit) = 0;
 
   // What came after `revision`, in the order in which it came, at most `limit` points.
   virtual absl::StatusOr<History> HistoryAfterRevision(const std::string& job, int64_t revision,
@@ -85,18 +104,27 @@ class StoreReader {
   virtual absl::StatusOr<std::vector<std::pair<int64_t, wavefield::v1::Checkpoint>>>
   ListCheckpoints(const std::string& job, int64_t before, int limit) = 0;
   virtual absl::StatusOr<wavefield::v1::Checkpoint> GetCheckpoint(const std::string& name) = 0;
+  // Removed checkpoints from which something in the catalogue descends.
+  virtual absl::StatusOr<std::vector<wavefield::v1::LineageNode>> RemovedCheckpoints() = 0;
 
   virtual absl::StatusOr<DatasetRecord> GetDataset(const std::string& id) = 0;
   // In order of names, those after `after`.
   virtual absl::StatusOr<std::vector<DatasetRecord>> ListDatasets(const std::string& after,
                                                                   int limit) = 0;
   virtual absl::StatusOr<std::vector<WorkerRecord>> ListWorkers() = 0;
+  virtual absl::StatusOr<std::optional<WorkerRecord>> FindWorker(const std::string& id) = 0;
   // 0 for one never heard of.
   virtual absl::StatusOr<int64_t> AcknowledgedSequence(const std::string& worker,
                                                        const std::string& incarnation) = 0;
   virtual absl::StatusOr<std::optional<RequestRecord>> FindRequest(const std::string& id) = 0;
+  // Newest first. `before`: sequence, exclusive.
+  virtual absl::StatusOr<std::vector<wavefield::v1::AuditEntry>> ListAuditEntries(int64_t before,
+                                                                                  int limit) = 0;
   // Directories that are to be removed from storage.
   virtual absl::StatusOr<std::vector<std::string>> PendingDeletions() = 0;
+  virtual absl::StatusOr<bool> IsDeletionPending(const std::string& directory) = 0;
+  // … or something below it.
+  virtual absl::StatusOr<bool> IsDeletionPendingIn(const std::string& directory) = 0;
   virtual absl::StatusOr<std::string> GetRendezvous(const std::string& job, int64_t epoch,
                                                     const std::string& key) = 0;
 };
@@ -105,15 +133,20 @@ class Transaction : public StoreReader {
  public:
   // Inserts or replaces; gives the job a new revision and etag.
   virtual absl::Status PutJob(JobRecord& record) = 0;
+  // Removes a job with its history and queues the directory of its checkpoints for removal.
+  // REQUIRES: none of these is in the catalogue any more.
+  virtual absl::Status DeleteJob(const JobRecord& record) = 0;
   // An existing point of the same step and attempt is replaced.
   virtual absl::Status PutStep(const std::string& job, const wavefield::v1::StepMetrics& step) = 0;
   virtual absl::Status PutEvaluation(const std::string& job,
                                      const wavefield::v1::EvaluationResult& evaluation) = 0;
   virtual absl::Status PutFieldHealth(const std::string& job,
                                       const wavefield::v1::FieldHealth& health) = 0;
+  // Inserts, or replaces what is said of one; its place in the order of revisions stays.
   virtual absl::Status PutCheckpoint(const std::string& job,
                                      const wavefield::v1::Checkpoint& checkpoint) = 0;
-  // Removes the row and queues its directory for removal.
+  // Removes the row and queues its directory for removal. As long as something descends from it, it
+  // is one of RemovedCheckpoints().
   virtual absl::Status DeleteCheckpoint(const wavefield::v1::Checkpoint& checkpoint) = 0;
   virtual absl::Status DeletionDone(const std::string& directory) = 0;
   virtual absl::Status PutDataset(const std::string& id, const DatasetRecord& record) = 0;
@@ -124,6 +157,8 @@ class Transaction : public StoreReader {
                                                int64_t sequence) = 0;
   virtual absl::Status PutRequest(const std::string& id, const RequestRecord& record,
                                   absl::Time now) = 0;
+  // Gives the entry its sequence number, and drops the one that is no longer kept.
+  virtual absl::Status AddAuditEntry(wavefield::v1::AuditEntry& entry) = 0;
   virtual absl::Status PutRendezvous(const std::string& job, int64_t epoch, const std::string& key,
                                      const std::string& value) = 0;
   // Of epochs before `epoch`.

@@ -42,7 +42,7 @@ struct CheckpointManifest {
   nlohmann::json fingerprint = nlohmann::json::object();
   nlohmann::json metrics = nlohmann::json::object();
   int world_size = 1;
-  std::string parent;  // directory name of the checkpoint it resumed from, or empty
+  std::string parent;  // what the attempt began with (docs/checkpoint-format.md), or empty
   std::vector<File> files;
 
   friend bool operator==(const CheckpointManifest&, const CheckpointManifest&) = default;

@@ -27,7 +27,7 @@ constexpr size_t kAlignment = 64;
 constexpr uint64_t kMaxHeaderBytes = 16 << 20;
 constexpr int64_t kMaxDimension = int64_t{1} << 48;
 constexpr char kMetadata[] = "__metadata__";
-// What is copied at once between a device and the host.
+// What is copied between a device and the host, or written, at once.
 constexpr int64_t kPieceElements = 8 << 20;
 
 absl::Status Invalid(const std::filesystem::path& path, const std::string& reason) {
@@ -140,28 +140,33 @@ absl::StatusOr<SafetensorsFile::Entry> ParseEntry(const json& value, uint64_t da
   return entry;
 }
 
-// Calls `work(piece, host)` for the pieces of a tensor, with a buffer of their size; stops at an
-// error.
+// Calls `work(piece)` for the pieces of a tensor; stops at an error.
 template <typename Work>
 absl::Status InPieces(Tensor tensor, const Work& work) {
   const Tensor flat = tensor.Reshape({tensor.elements()});
-  std::vector<char> host(static_cast<size_t>(std::min(kPieceElements, flat.elements())) *
-                         SizeOf(tensor.dtype));
   for (int64_t begin = 0; begin < flat.elements(); begin += kPieceElements) {
-    WF_RETURN_IF_ERROR(
-        work(flat.Rows(begin, std::min(begin + kPieceElements, flat.elements())), host.data()));
+    WF_RETURN_IF_ERROR(work(flat.Rows(begin, std::min(begin + kPieceElements, flat.elements()))));
   }
   return absl::OkStatus();
 }
 
-absl::Status AppendTensor(StorageWriter& writer, const NamedTensor& named) {
-  const Tensor& tensor = named.tensor;
-  if (named.owner == nullptr) {
-    return writer.Append({static_cast<const char*>(tensor.data), tensor.bytes()});
-  }
-  return InPieces(tensor, [&](Tensor piece, char* host) {
-    named.owner->CopyToHost(piece, host);
-    return writer.Append({host, piece.bytes()});
+// Room for any piece of the tensor.
+std::vector<char> PieceBuffer(Tensor tensor) {
+  return std::vector<char>(static_cast<size_t>(std::min(kPieceElements, tensor.elements())) *
+                           SizeOf(tensor.dtype));
+}
+
+absl::Status AppendTensor(StorageWriter& writer, const NamedTensor& named,
+                          const std::stop_token& cancel) {
+  std::vector<char> host;
+  if (named.owner != nullptr) host = PieceBuffer(named.tensor);
+  return InPieces(named.tensor, [&](Tensor piece) {
+    if (cancel.stop_requested()) return absl::AbortedError("writing was cancelled");
+    if (named.owner == nullptr) {
+      return writer.Append({static_cast<const char*>(piece.data), piece.bytes()});
+    }
+    named.owner->CopyToHost(piece, host.data());
+    return writer.Append({host.data(), piece.bytes()});
   });
 }
 
@@ -192,7 +197,8 @@ absl::Status CheckNoGaps(const std::filesystem::path& path,
 
 absl::StatusOr<WrittenFile> WriteSafetensors(Storage& storage, const std::string& path,
                                              std::span<const NamedTensor> tensors,
-                                             const std::map<std::string, std::string>& metadata) {
+                                             const std::map<std::string, std::string>& metadata,
+                                             const std::stop_token& cancel) {
   const std::string header = Header(tensors, metadata);
   char length[8];
   const uint64_t header_bytes = header.size();
@@ -201,7 +207,7 @@ absl::StatusOr<WrittenFile> WriteSafetensors(Storage& storage, const std::string
   WF_RETURN_IF_ERROR(writer->Append({length, sizeof(length)}));
   WF_RETURN_IF_ERROR(writer->Append(header));
   for (const NamedTensor& named : tensors) {
-    WF_RETURN_IF_ERROR(AppendTensor(*writer, named));
+    WF_RETURN_IF_ERROR(AppendTensor(*writer, named, cancel));
   }
   return writer->Finish();
 }
@@ -274,6 +280,23 @@ absl::Status SafetensorsFile::Read(const std::string& name, Tensor tensor) const
   return Read({name, tensor});
 }
 
+absl::Status SafetensorsFile::ReadPiece(const std::string& name, uint64_t begin,
+                                        std::span<float> elements) const {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) {
+    return absl::NotFoundError(absl::StrCat(path_.string(), ": no tensor '", name, "'"));
+  }
+  const Entry& entry = found->second;
+  const uint64_t size = (entry.end - entry.begin) / sizeof(float);
+  if (entry.dtype != "F32" || begin > size || elements.size() > size - begin) {
+    return Invalid(path_, absl::StrCat("tensor '", name, "' is ", entry.dtype, " with ", size,
+                                       " elements; asked for were F32 ", begin, " to ",
+                                       begin + elements.size()));
+  }
+  return ReadExactly(fd_.get(), path_, data_offset_ + entry.begin + begin * sizeof(float),
+                     elements.data(), elements.size() * sizeof(float));
+}
+
 absl::Status SafetensorsFile::Read(const NamedTensor& destination) const {
   const Tensor& tensor = destination.tensor;
   WF_ASSIGN_OR_RETURN(const Entry* const entry, Find(destination.name, tensor));
@@ -281,9 +304,10 @@ absl::Status SafetensorsFile::Read(const NamedTensor& destination) const {
   if (destination.owner == nullptr) {
     return ReadExactly(fd_.get(), path_, offset, tensor.data, tensor.bytes());
   }
-  return InPieces(tensor, [&](Tensor piece, char* host) -> absl::Status {
-    WF_RETURN_IF_ERROR(ReadExactly(fd_.get(), path_, offset, host, piece.bytes()));
-    destination.owner->CopyFromHost(host, piece);
+  std::vector<char> host = PieceBuffer(tensor);
+  return InPieces(tensor, [&](Tensor piece) -> absl::Status {
+    WF_RETURN_IF_ERROR(ReadExactly(fd_.get(), path_, offset, host.data(), piece.bytes()));
+    destination.owner->CopyFromHost(host.data(), piece);
     offset += piece.bytes();
     return absl::OkStatus();
   });

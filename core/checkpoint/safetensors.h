@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -26,10 +27,11 @@ struct NamedTensor {
 };
 
 // Streams `tensors`, in this order, to a file; data begins at a multiple of 64 bytes. REQUIRES:
-// fp32 tensors with distinct names, none "__metadata__".
+// fp32 tensors with distinct names, none "__metadata__". ABORTED soon after `cancel` asks for it.
 absl::StatusOr<WrittenFile> WriteSafetensors(Storage& storage, const std::string& path,
                                              std::span<const NamedTensor> tensors,
-                                             const std::map<std::string, std::string>& metadata);
+                                             const std::map<std::string, std::string>& metadata,
+                                             const std::stop_token& cancel = {});
 
 // An open file whose header was found sound. Not thread-safe.
 class SafetensorsFile {
@@ -48,12 +50,17 @@ class SafetensorsFile {
   const std::filesystem::path& path() const { return path_; }
   const std::map<std::string, Entry>& entries() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  // Where the data begin in the file, bytes.
+  uint64_t data_offset() const { return data_offset_; }
 
   // Fills `tensor` with the data of the tensor `name`. NOT_FOUND; INVALID_ARGUMENT for another
   // shape or dtype. On failure the tensor's contents are undefined.
   absl::Status Read(const std::string& name, Tensor tensor) const;
   // The same for memory of any owner.
   absl::Status Read(const NamedTensor& destination) const;
+  // Fills `elements` with those of the fp32 tensor `name` from `begin` on, in row-major order.
+  // NOT_FOUND; INVALID_ARGUMENT for another dtype or a range outside of the tensor.
+  absl::Status ReadPiece(const std::string& name, uint64_t begin, std::span<float> elements) const;
 
  private:
   SafetensorsFile() = default;

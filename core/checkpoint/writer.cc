@@ -39,7 +39,8 @@ absl::Status CheckNotComplete(Storage& storage, const std::string& directory) {
 // Writes the tensors of `all` that are this rank's, and adds what it wrote to the sidecar.
 absl::Status WriteShard(Storage& storage, const std::string& directory, const std::string& name,
                         std::span<const NamedTensor> all, int rank, int world_size,
-                        const std::map<std::string, std::string>& metadata, json& sidecar) {
+                        const std::map<std::string, std::string>& metadata,
+                        const std::stop_token& cancel, json& sidecar) {
   const std::vector<int> owners = AssignTensorsToRanks(all, world_size);
   std::vector<NamedTensor> mine;
   json names = json::array();
@@ -48,8 +49,9 @@ absl::Status WriteShard(Storage& storage, const std::string& directory, const st
     mine.push_back(all[i]);
     names.push_back({{"name", all[i].name}, {"bytes", all[i].tensor.bytes()}});
   }
-  WF_ASSIGN_OR_RETURN(const WrittenFile written,
-                      WriteSafetensors(storage, JoinStoragePath(directory, name), mine, metadata));
+  WF_ASSIGN_OR_RETURN(
+      const WrittenFile written,
+      WriteSafetensors(storage, JoinStoragePath(directory, name), mine, metadata, cancel));
   sidecar["files"].push_back({{"name", name},
                               {"bytes", written.bytes},
                               {"sha256", written.sha256},
@@ -149,19 +151,29 @@ std::vector<int> AssignTensorsToRanks(std::span<const NamedTensor> tensors, int 
   return owners;
 }
 
+absl::Status CheckRoom(Storage& storage, uint64_t bytes) {
+  WF_ASSIGN_OR_RETURN(const uint64_t free, storage.FreeBytes());
+  const uint64_t needed = bytes + bytes / 20;
+  if (needed <= free) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the storage has no space for it: it needs ", needed, " bytes (5 % to spare), ",
+                   free, " are free; make room, or keep fewer checkpoints"));
+}
+
 absl::Status WriteCheckpointShard(Storage& storage, const std::string& directory, int rank,
                                   int world_size, std::span<const NamedTensor> model,
                                   std::span<const NamedTensor> optimizer,
-                                  const std::map<std::string, std::string>& model_metadata) {
+                                  const std::map<std::string, std::string>& model_metadata,
+                                  const std::stop_token& cancel) {
   WF_CHECK(0 <= rank && rank < world_size && world_size <= kMaxWorldSize);
   WF_RETURN_IF_ERROR(CheckNotComplete(storage, directory));
   const std::string sidecar_path = JoinStoragePath(directory, SidecarName(rank));
   WF_RETURN_IF_ERROR(storage.Delete(sidecar_path));  // of a try before this one
   json sidecar = {{"rank", rank}, {"world_size", world_size}, {"files", json::array()}};
   WF_RETURN_IF_ERROR(WriteShard(storage, directory, ShardName("model", rank, world_size), model,
-                                rank, world_size, model_metadata, sidecar));
+                                rank, world_size, model_metadata, cancel, sidecar));
   WF_RETURN_IF_ERROR(WriteShard(storage, directory, ShardName("optimizer", rank, world_size),
-                                optimizer, rank, world_size, {}, sidecar));
+                                optimizer, rank, world_size, {}, cancel, sidecar));
   return storage.WriteFileAtomically(sidecar_path, sidecar.dump());
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -29,15 +30,20 @@ std::optional<CheckpointId> ParseCheckpointDirectoryName(const std::string& name
 // so far. A pure function of names and sizes.
 std::vector<int> AssignTensorsToRanks(std::span<const NamedTensor> tensors, int world_size);
 
+// RESOURCE_EXHAUSTED, with both numbers, unless the storage has room for `bytes` and 5 % more.
+absl::Status CheckRoom(Storage& storage, uint64_t bytes);
+
 // Called by every rank with the same (whole) lists of tensors, names and sizes alike: writes those
 // this rank is assigned, and then a sidecar rank-0000i.json that says what was written. Model
 // tensors have the names of the model; optimizer tensors are called "m.<name>", "v.<name>" and
-// "ema.<name>". `model_metadata` goes into each model file. ALREADY_EXISTS when the directory has a
-// manifest.
+// "ema.<name>". `model_metadata` goes into each model file. Of the tensors of other ranks the
+// memory is not read. ALREADY_EXISTS when the directory has a manifest; ABORTED soon after `cancel`
+// asks for it, without a sidecar.
 absl::Status WriteCheckpointShard(Storage& storage, const std::string& directory, int rank,
                                   int world_size, std::span<const NamedTensor> model,
                                   std::span<const NamedTensor> optimizer,
-                                  const std::map<std::string, std::string>& model_metadata);
+                                  const std::map<std::string, std::string>& model_metadata,
+                                  const std::stop_token& cancel = {});
 
 // A file that is copied into a checkpoint: the tokenizer's.
 struct ExtraFile {

@@ -21,12 +21,15 @@ struct MemoryEstimate {
   int64_t parameters = 0;
   int64_t gradients = 0;
   int64_t optimizer = 0;    // its state and what it works with
+  int64_t snapshot = 0;     // on the CPU: copies that checkpoints are written from, at most
   int64_t activations = 0;  // the arena of a training pass, at most 1e18
   int64_t workspace = 0;    // kernels' scratch, libraries, program
   int64_t reserved = 0;     // of workspace: for Backend::ReserveWorkspace
   int64_t shared = 0;       // of a block's shared memory on device cuda, of the kernel that asks
                             // for most; not part of total()
-  int64_t total() const { return parameters + gradients + optimizer + activations + workspace; }
+  int64_t total() const {
+    return parameters + gradients + optimizer + snapshot + activations + workspace;
+  }
 };
 
 // Runs a training pass on a backend that computes nothing and counts. Cost: milliseconds; long

@@ -108,6 +108,22 @@ double CpuWorkspace(const ModelConfig& config, int64_t piece, int threads) {
              static_cast<double>(config.head_dim() * config.head_dim());
 }
 
+// What one rank writes of a checkpoint, at most: ranks are dealt whole tensors, the largest first,
+// each to the one with the fewest bytes so far, of the model and of the optimizer's state by
+// itself.
+int64_t SnapshotBytes(const ParameterLayout& layout, const TrainingConfig& training,
+                      int64_t world_size) {
+  if (training.checkpoint_every_steps == 0 && training.checkpoint_every_minutes == 0) return 0;
+  int64_t largest = 0;
+  for (const ParameterInfo& info : layout.parameters()) {
+    largest = std::max(largest, info.shape.elements());
+  }
+  const auto share = [&](int64_t lists) {
+    return (lists * layout.elements() + (world_size - 1) * largest) / world_size;
+  };
+  return (share(1) + share(training.ema_decay > 0 ? 3 : 2)) * kFloat;
+}
+
 // Bytes that MeasureMatMulRate() takes before training.
 int64_t MatMulRateMatrices(const ExecutionOptions& options, bool cuda) {
   const int64_t size = cuda ? kLargeMatMulRateSize : kMatMulRateSize;
@@ -124,8 +140,10 @@ MemoryEstimate EstimateMemory(const ModelConfig& config, const TrainingConfig& t
   MemoryEstimate estimate;
   estimate.parameters = ParameterCount(config) * kFloat;
   estimate.gradients = estimate.parameters;
+  const ParameterLayout layout(config);
   estimate.optimizer = (training.ema_decay > 0 ? 3 : 2) * estimate.parameters +
-                       OptimizerScratchOf(ParameterLayout(config), training).floats() * kFloat;
+                       OptimizerScratchOf(layout, training).floats() * kFloat;
+  if (!cuda) estimate.snapshot = SnapshotBytes(layout, training, world_size);
   const int64_t piece =
       options.sequence_chunk > 0 ? std::min(options.sequence_chunk, tokens) : tokens;
   const PassNeeds needs =

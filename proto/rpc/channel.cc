@@ -4,7 +4,6 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/base/file.h"
@@ -13,21 +12,42 @@
 namespace wavefield {
 namespace {
 
+constexpr uint64_t kMaxPemBytes = 1 << 20;
+
 // Retries of calls that are safe to repeat: reads, and mutations that carry a request id.
 constexpr char kServiceConfig[] = R"({
   "methodConfig": [{
     "name": [
       {"service": "wavefield.v1.JobService", "method": "CreateJob"},
+      {"service": "wavefield.v1.JobService", "method": "BatchCreateJobs"},
       {"service": "wavefield.v1.JobService", "method": "GetJob"},
       {"service": "wavefield.v1.JobService", "method": "ListJobs"},
+      {"service": "wavefield.v1.JobService", "method": "UpdateJob"},
+      {"service": "wavefield.v1.JobService", "method": "PauseJob"},
+      {"service": "wavefield.v1.JobService", "method": "ResumeJob"},
+      {"service": "wavefield.v1.JobService", "method": "DeleteJob"},
+      {"service": "wavefield.v1.JobService", "method": "CancelJob"},
+      {"service": "wavefield.v1.JobService", "method": "CancelJobs"},
+      {"service": "wavefield.v1.JobService", "method": "ExplainJob"},
+      {"service": "wavefield.v1.JobService", "method": "ListQueue"},
       {"service": "wavefield.v1.JobService", "method": "ListMetrics"},
       {"service": "wavefield.v1.JobService", "method": "ListFieldHealth"},
-      {"service": "wavefield.v1.JobService", "method": "CancelJob"},
       {"service": "wavefield.v1.DatasetService", "method": "GetDataset"},
       {"service": "wavefield.v1.DatasetService", "method": "ListDatasets"},
+      {"service": "wavefield.v1.DatasetService", "method": "InspectDataset"},
       {"service": "wavefield.v1.CheckpointService", "method": "ListCheckpoints"},
       {"service": "wavefield.v1.CheckpointService", "method": "GetCheckpoint"},
-      {"service": "wavefield.v1.WorkerService", "method": "ListWorkers"}
+      {"service": "wavefield.v1.CheckpointService", "method": "UpdateCheckpoint"},
+      {"service": "wavefield.v1.CheckpointService", "method": "DeleteCheckpoint"},
+      {"service": "wavefield.v1.CheckpointService", "method": "DeleteCheckpoints"},
+      {"service": "wavefield.v1.CheckpointService", "method": "CollectGarbage"},
+      {"service": "wavefield.v1.CheckpointService", "method": "DiffCheckpoints"},
+      {"service": "wavefield.v1.CheckpointService", "method": "GetLineage"},
+      {"service": "wavefield.v1.WorkerService", "method": "ListWorkers"},
+      {"service": "wavefield.v1.WorkerService", "method": "CordonWorker"},
+      {"service": "wavefield.v1.WorkerService", "method": "UncordonWorker"},
+      {"service": "wavefield.v1.WorkerService", "method": "DrainWorker"},
+      {"service": "wavefield.v1.AuditService", "method": "ListAuditEntries"}
     ],
     "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "2s",
                     "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}
@@ -53,15 +73,28 @@ absl::StatusOr<Connection> Connection::Open(const ConnectionOptions& options) {
           absl::StrCat("a token would be sent in the clear to ", options.address,
                        "; give the coordinator's certificate authority with --ca-file"));
     }
-    WF_ASSIGN_OR_RETURN(std::string token, ReadFile(options.token_file, 1 << 16));
-    token = token.substr(0, token.find('\n'));
-    absl::StripAsciiWhitespace(&token);
-    connection.token_ = token.substr(token.find_last_of(" \t") + 1);
+    const FileStamp stamp = StampOf(options.token_file);
+    WF_ASSIGN_OR_RETURN(std::string token, TokenFile::Read(options.token_file));
+    connection.token_ = std::make_shared<TokenFile>(options.token_file, stamp, std::move(token));
+  }
+  if (options.client_certificate_file.empty() != options.client_key_file.empty()) {
+    return absl::InvalidArgumentError(
+        "--client-cert and --client-key go together: give both or none");
+  }
+  if (!options.client_certificate_file.empty() && options.ca_file.empty()) {
+    return absl::InvalidArgumentError(
+        "--client-cert is for connections with TLS: give the coordinator's certificate authority "
+        "with --ca-file");
   }
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
   if (!options.ca_file.empty()) {
     grpc::SslCredentialsOptions ssl;
-    WF_ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadFile(options.ca_file, 1 << 20));
+    WF_ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadFile(options.ca_file, kMaxPemBytes));
+    if (!options.client_certificate_file.empty()) {
+      WF_ASSIGN_OR_RETURN(ssl.pem_cert_chain,
+                          ReadFile(options.client_certificate_file, kMaxPemBytes));
+      WF_ASSIGN_OR_RETURN(ssl.pem_private_key, ReadFile(options.client_key_file, kMaxPemBytes));
+    }
     credentials = grpc::SslCredentials(ssl);
   }
   grpc::ChannelArguments arguments;
@@ -83,7 +116,7 @@ void Connection::Prepare(grpc::ClientContext& context, absl::Duration timeout) c
   if (timeout != absl::InfiniteDuration()) {
     context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
   }
-  if (!token_.empty()) context.AddMetadata("authorization", "Bearer " + token_);
+  if (token_ != nullptr) context.AddMetadata("authorization", "Bearer " + token_->Current());
 }
 
 }  // namespace wavefield

@@ -8,20 +8,24 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "proto/rpc/token_file.h"
 
 namespace wavefield {
 
 struct ConnectionOptions {
   std::string address = "localhost:7070";
-  std::string ca_file;     // PEM; empty: no TLS
-  std::string token_file;  // the last word of its first line is the bearer token; empty: none
+  std::string ca_file;                  // PEM; empty: no TLS
+  std::string token_file;               // as TokenFile::Read() takes it; empty: no token
+  std::string client_certificate_file;  // PEM, for coordinators that ask for it; empty: none
+  std::string client_key_file;          // PEM
 };
 
 // A way to a coordinator. Thread-safe.
 class Connection {
  public:
   // Reads the files named in `options`; does not wait for the server. INVALID_ARGUMENT when a token
-  // would be sent without TLS to an address that is not this machine's.
+  // would be sent without TLS to an address that is not this machine's, and for files that do not
+  // go together. The token file is read again whenever it has changed.
   static absl::StatusOr<Connection> Open(const ConnectionOptions& options);
 
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
@@ -32,7 +36,7 @@ class Connection {
 
  private:
   std::string address_;
-  std::string token_;
+  std::shared_ptr<TokenFile> token_;  // null: none
   std::shared_ptr<grpc::Channel> channel_;
 };
 

@@ -191,6 +191,7 @@ int Main(int argc, char** argv) {
     }
     training.batch_size = training.micro_batch_size;
     training.max_steps = 1000;
+    training.checkpoint_every_minutes = 0;  // writes none
     FillDefaults(training, 1);
     const auto violations = Validate(training, 1);
     if (!violations.empty()) {

@@ -9,11 +9,11 @@
 #include <regex>
 #include <set>
 
-#include "cli/chart_scale.h"
-#include "cli/chart_series.h"
-#include "cli/markup.h"
-#include "cli/metric_series.h"
-#include "cli/svg_chart.h"
+#include "cli/views/chart_scale.h"
+#include "cli/views/chart_series.h"
+#include "cli/views/markup.h"
+#include "cli/views/metric_series.h"
+#include "cli/views/svg_chart.h"
 
 namespace wavefield {
 namespace {

@@ -35,6 +35,42 @@ class Jobs final : public v1::JobService::Service {
                   ServerWriter<v1::WatchJobResponse>* a) override {
     return Answer(fake_.watch_job, *q, *a);
   }
+  Status BatchCreateJobs(ServerContext*, const v1::BatchCreateJobsRequest* q,
+                         v1::BatchCreateJobsResponse* a) override {
+    return Answer(fake_.batch_create_jobs, *q, *a);
+  }
+  Status UpdateJob(ServerContext*, const v1::UpdateJobRequest* q, v1::Job* a) override {
+    return Answer(fake_.update_job, *q, *a);
+  }
+  Status PauseJob(ServerContext*, const v1::PauseJobRequest* q, v1::Job* a) override {
+    return Answer(fake_.pause_job, *q, *a);
+  }
+  Status ResumeJob(ServerContext*, const v1::ResumeJobRequest* q, v1::Job* a) override {
+    return Answer(fake_.resume_job, *q, *a);
+  }
+  Status DeleteJob(ServerContext*, const v1::DeleteJobRequest* q, v1::Job* a) override {
+    return Answer(fake_.delete_job, *q, *a);
+  }
+  Status CancelJobs(ServerContext*, const v1::CancelJobsRequest* q,
+                    v1::CancelJobsResponse* a) override {
+    return Answer(fake_.cancel_jobs, *q, *a);
+  }
+  Status WatchJobs(ServerContext*, const v1::WatchJobsRequest* q,
+                   ServerWriter<v1::WatchJobsResponse>* a) override {
+    return Answer(fake_.watch_jobs, *q, *a);
+  }
+  Status ExplainJob(ServerContext*, const v1::ExplainJobRequest* q,
+                    v1::JobExplanation* a) override {
+    return Answer(fake_.explain_job, *q, *a);
+  }
+  Status ListQueue(ServerContext*, const v1::ListQueueRequest* q,
+                   v1::ListQueueResponse* a) override {
+    return Answer(fake_.list_queue, *q, *a);
+  }
+  Status ReadLogs(ServerContext*, const v1::ReadLogsRequest* q,
+                  ServerWriter<v1::ReadLogsResponse>* a) override {
+    return Answer(fake_.read_logs, *q, *a);
+  }
   Status ListMetrics(ServerContext*, const v1::ListMetricsRequest* q,
                      v1::ListMetricsResponse* a) override {
     return Answer(fake_.list_metrics, *q, *a);
@@ -83,6 +119,38 @@ class Checkpoints final : public v1::CheckpointService::Service {
                        v1::Checkpoint* a) override {
     return Answer(fake_.get_checkpoint, *q, *a);
   }
+  Status UpdateCheckpoint(ServerContext*, const v1::UpdateCheckpointRequest* q,
+                          v1::Checkpoint* a) override {
+    return Answer(fake_.update_checkpoint, *q, *a);
+  }
+  Status VerifyCheckpoint(ServerContext*, const v1::VerifyCheckpointRequest* q,
+                          ServerWriter<v1::VerifyCheckpointResponse>* a) override {
+    return Answer(fake_.verify_checkpoint, *q, *a);
+  }
+  Status DeleteCheckpoint(ServerContext*, const v1::DeleteCheckpointRequest* q,
+                          v1::Checkpoint* a) override {
+    return Answer(fake_.delete_checkpoint, *q, *a);
+  }
+  Status DeleteCheckpoints(ServerContext*, const v1::DeleteCheckpointsRequest* q,
+                           v1::DeleteCheckpointsResponse* a) override {
+    return Answer(fake_.delete_checkpoints, *q, *a);
+  }
+  Status CollectGarbage(ServerContext*, const v1::CollectGarbageRequest* q,
+                        v1::CollectGarbageResponse* a) override {
+    return Answer(fake_.collect_garbage, *q, *a);
+  }
+  Status UploadCheckpoint(ServerContext*,
+                          grpc::ServerReaderWriter<v1::UploadCheckpointResponse,
+                                                   v1::UploadCheckpointRequest>* s) override {
+    return Answer(fake_.upload_checkpoint, *s);
+  }
+  Status DiffCheckpoints(ServerContext*, const v1::DiffCheckpointsRequest* q,
+                         v1::DiffCheckpointsResponse* a) override {
+    return Answer(fake_.diff_checkpoints, *q, *a);
+  }
+  Status GetLineage(ServerContext*, const v1::GetLineageRequest* q, v1::Lineage* a) override {
+    return Answer(fake_.get_lineage, *q, *a);
+  }
   Status DownloadCheckpoint(ServerContext*, const v1::DownloadCheckpointRequest* q,
                             ServerWriter<v1::DownloadCheckpointResponse>* a) override {
     return Answer(fake_.download_checkpoint, *q, *a);
@@ -119,6 +187,28 @@ class Workers final : public v1::WorkerService::Service {
                      v1::ListWorkersResponse* a) override {
     return Answer(fake_.list_workers, *q, *a);
   }
+  Status CordonWorker(ServerContext*, const v1::CordonWorkerRequest* q, v1::Worker* a) override {
+    return Answer(fake_.cordon_worker, *q, *a);
+  }
+  Status UncordonWorker(ServerContext*, const v1::UncordonWorkerRequest* q,
+                        v1::Worker* a) override {
+    return Answer(fake_.uncordon_worker, *q, *a);
+  }
+  Status DrainWorker(ServerContext*, const v1::DrainWorkerRequest* q, v1::Worker* a) override {
+    return Answer(fake_.drain_worker, *q, *a);
+  }
+
+ private:
+  FakeCluster& fake_;
+};
+
+class Audits final : public v1::AuditService::Service {
+ public:
+  explicit Audits(FakeCluster& fake) : fake_(fake) {}
+  Status ListAuditEntries(ServerContext*, const v1::ListAuditEntriesRequest* q,
+                          v1::ListAuditEntriesResponse* a) override {
+    return Answer(fake_.list_audit_entries, *q, *a);
+  }
 
  private:
   FakeCluster& fake_;
@@ -132,6 +222,7 @@ FakeCluster::FakeCluster() {
   services_.push_back(std::make_unique<Checkpoints>(*this));
   services_.push_back(std::make_unique<Inference>(*this));
   services_.push_back(std::make_unique<Workers>(*this));
+  services_.push_back(std::make_unique<Audits>(*this));
   int port = 0;
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);

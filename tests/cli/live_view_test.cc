@@ -1,5 +1,5 @@
 // The page of `wavefield watch`, line by line.
-#include "cli/live_view.h"
+#include "cli/views/live_view.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <cmath>
 #include <random>
 
-#include "cli/display_text.h"
+#include "cli/views/display_text.h"
 
 namespace wavefield {
 namespace {

@@ -11,12 +11,12 @@
 #include <thread>
 
 #include "absl/time/clock.h"
-#include "cli/format.h"
-#include "cli/job_progress.h"
-#include "cli/job_view.h"
-#include "cli/progress_bar.h"
-#include "cli/table.h"
-#include "cli/terminal.h"
+#include "cli/views/format.h"
+#include "cli/views/job_progress.h"
+#include "cli/views/job_view.h"
+#include "cli/views/progress_bar.h"
+#include "cli/views/table.h"
+#include "cli/views/terminal.h"
 
 namespace wavefield {
 namespace {
@@ -71,6 +71,50 @@ TEST(FormatTest, NonFiniteValuesAreShownAsWhatTheyAre) {
   EXPECT_EQ(FormatCompact(-inf), "-Infinity");
   EXPECT_EQ(FormatSignificant(nan, 4), "NaN");
   EXPECT_EQ(FormatBytes(inf), "Infinity");
+}
+
+TEST(FormatTest, MomentsAreToldFromNow) {
+  const absl::Time now = absl::FromUnixSeconds(1000000);
+  const auto at = [&](int64_t seconds_ago) {
+    google::protobuf::Timestamp time;
+    time.set_seconds(1000000 - seconds_ago);
+    return FormatMoment(time, now);
+  };
+  EXPECT_EQ(at(0), "now");
+  EXPECT_EQ(at(59), "59 s ago");
+  EXPECT_EQ(at(60), "1 min ago");
+  EXPECT_EQ(at(7199), "1 h ago");
+  EXPECT_EQ(at(86400), "1 day ago");
+  EXPECT_EQ(at(300 * 86400), "300 days ago");
+  EXPECT_EQ(at(-125), "in 2 min");
+  EXPECT_EQ(FormatMoment(google::protobuf::Timestamp(), now), "-");
+}
+
+TEST(TableTest, ColoursTakeNoRoom) {
+  Table table({{"STATE"}, {"N", Align::kRight}});
+  table.AddRow({{"RUNNING", Color::kGreen}, "1"});
+  table.AddRow({{"", Color::kRed}, {"23", Color::kDim}});
+  EXPECT_EQ(table.ToString(), "STATE     N\nRUNNING   1\n         23\n");
+  EXPECT_EQ(table.ToString(true),
+            "STATE     N\n\x1b[32mRUNNING\x1b[0m   1\n         \x1b[2m23\x1b[0m\n");
+}
+
+TEST(TableTest, ControlCharactersAreNotPassedOn) {
+  Table table({{"A"}});
+  table.AddRow({"\x1b[31m\a\x7f\xc2\x9b\xc3\xa4"});
+  EXPECT_EQ(table.ToString(), "A\n [31m   \xc3\xa4\n");
+}
+
+TEST(JobViewTest, EveryStateAndReasonHasAText) {
+  for (int state = v1::JobState_MIN; state <= v1::JobState_MAX; ++state) {
+    v1::Job job;
+    job.set_name("jobs/a");
+    job.set_state(static_cast<v1::JobState>(state));
+    EXPECT_EQ(StateColor(job.state()) == Color::kNone, state == 0) << StateName(job.state());
+    EXPECT_EQ(FormatJobLine(job), "a " + StateName(job.state()));
+  }
+  EXPECT_EQ(ReasonText(v1::JOB_REASON_WAITING_FOR_QUOTA), "waiting for quota");
+  EXPECT_EQ(ReasonText(static_cast<v1::JobReason>(99)), "reason 99") << "of a later coordinator";
 }
 
 TEST(TableTest, AlignsColumnsAndLeavesNoTrailingSpaces) {
@@ -169,7 +213,7 @@ TEST(JobViewTest, TheJobPageShowsPlacementsWarningsAndCheckpoints) {
   placement->set_worker("workers/host");
   placement->set_pid(4242);
   job.mutable_last_step()->set_loss(std::nan(""));
-  const std::string page = FormatJob(job, 3, absl::Now());
+  const std::string page = FormatJob(job, 3, {.now = absl::Now()});
   EXPECT_THAT(page, HasSubstr("RUNNING"));
   EXPECT_THAT(page, HasSubstr("3, newest first@100-2"));
   EXPECT_THAT(page, HasSubstr("no space for the checkpoint of step 120"));

@@ -1,5 +1,5 @@
 // The page of `wavefield report`.
-#include "cli/report.h"
+#include "cli/views/report.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,8 +1,6 @@
 // watch on a terminal, plot, report and CSV, run as programs against a fake coordinator.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <pty.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cmath>
@@ -15,6 +13,7 @@
 #include "core/base/file.h"
 #include "tests/cli/command_runner.h"
 #include "tests/cli/fake_cluster.h"
+#include "tests/cli/terminal_program.h"
 
 namespace wavefield {
 namespace {
@@ -178,65 +177,6 @@ TEST_F(ViewCommandsTest, ReportFetchesAllPagesOfAllKinds) {
   EXPECT_EQ(Run({"report", "first"}).exit_code, 2);
 }
 
-// A program whose stdout is a terminal of 60 columns and 12 rows.
-class Terminal {
- public:
-  Terminal(const std::string& address, std::vector<std::string> arguments) {
-    winsize size{};
-    size.ws_col = 60;
-    size.ws_row = 12;
-    int master = -1, slave = -1;
-    EXPECT_EQ(openpty(&master, &slave, nullptr, nullptr, &size), 0);
-    master_ = FileDescriptor(master);
-    const FileDescriptor program_side(slave);
-    ProcessOptions options;
-    options.command = std::move(arguments);
-    options.command.insert(options.command.begin(), (ProgramDirectory() / "wavefield").string());
-    options.environment = {"WAVEFIELD_ADDRESS=" + address, "TERM=xterm", "LC_ALL=C.UTF-8",
-                           "COLUMNS=", "LINES="};
-    options.stdout_fd = program_side.get();
-    auto process = Subprocess::Start(options);
-    EXPECT_TRUE(process.ok()) << process.status();
-    process_.emplace(*std::move(process));
-    reader_ = std::thread([this] {
-      char buffer[4096];
-      ssize_t count;
-      while ((count = read(master_.get(), buffer, sizeof(buffer))) > 0) {
-        const std::lock_guard lock(mutex_);
-        output_.append(buffer, static_cast<size_t>(count));
-      }
-    });
-  }
-  ~Terminal() {
-    process_.reset();
-    if (reader_.joinable()) reader_.join();
-  }
-  std::string output() {
-    const std::lock_guard lock(mutex_);
-    return output_;
-  }
-  void WaitFor(const std::string& text) {
-    for (int i = 0; i < 6000 && output().find(text) == std::string::npos; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    EXPECT_THAT(output(), HasSubstr(text));
-  }
-  Subprocess& process() { return *process_; }
-  // The exit code once all output has come.
-  int Finish() {
-    const auto exit = process_->Wait(absl::Seconds(20));
-    reader_.join();
-    return exit && exit->code ? *exit->code : -1;
-  }
-
- private:
-  FileDescriptor master_;
-  std::optional<Subprocess> process_;
-  std::mutex mutex_;
-  std::string output_;
-  std::thread reader_;
-};
-
 TEST_F(ViewCommandsTest, WatchDrawsAPageOnATerminalAndLeavesTheLastOneBehind) {
   std::atomic<bool> end = false;
   cluster_.watch_job = [&](const v1::WatchJobRequest&,
@@ -253,7 +193,7 @@ TEST_F(ViewCommandsTest, WatchDrawsAPageOnATerminalAndLeavesTheLastOneBehind) {
     writer.Write(update);
     return grpc::Status::OK;
   };
-  Terminal terminal(cluster_.address(), {"watch", "first"});
+  TerminalProgram terminal(cluster_.address(), {"watch", "first"});
   terminal.WaitFor("step 5/8  ETA 1.5s");
   EXPECT_THAT(terminal.output(), HasSubstr("█▄▂▁▁  steps 1 to 5"));
   EXPECT_THAT(terminal.output(), Not(HasSubstr(kLeave)));
@@ -275,12 +215,37 @@ TEST_F(ViewCommandsTest, AnInterruptGivesTheTerminalBack) {
     while (!*end) std::this_thread::sleep_for(std::chrono::milliseconds(5));
     return grpc::Status::OK;
   };
-  Terminal terminal(cluster_.address(), {"watch", "first"});
+  TerminalProgram terminal(cluster_.address(), {"watch", "first"});
   terminal.WaitFor("step 4/8");
   terminal.process().Signal(SIGINT);
   EXPECT_EQ(terminal.Finish(), 130);
   EXPECT_THAT(terminal.output(), HasSubstr(kLeave));
   EXPECT_THAT(terminal.output().substr(terminal.output().find(kLeave)), Not(HasSubstr("step")));
+  *end = true;
+}
+
+TEST_F(ViewCommandsTest, AStopGivesTheTerminalBackAndThePageIsDrawnAgain) {
+  const auto end = std::make_shared<std::atomic<bool>>(false);
+  cluster_.watch_job = [end](const v1::WatchJobRequest&,
+                             grpc::ServerWriter<v1::WatchJobResponse>&) {
+    while (!*end) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return grpc::Status::OK;
+  };
+  TerminalProgram terminal(cluster_.address(), {"watch", "first"});
+  terminal.WaitFor("step 4/8");
+  const size_t before = terminal.output().size();
+  terminal.process().Signal(SIGTSTP);
+  terminal.WaitUntilStopped();
+  terminal.WaitFor(kLeave);
+  EXPECT_THAT(terminal.output(), EndsWith(kLeave)) << "nothing is drawn after it";
+  terminal.process().Signal(SIGCONT);
+  terminal.WaitFor("step 4/8", before);
+  const std::string again = terminal.output().substr(before);
+  EXPECT_THAT(again.substr(again.find(kLeave)),
+              StartsWith(std::string(kLeave) + "\x1b[?1049h\x1b[?25l\x1b[?7l"));
+  terminal.process().Signal(SIGINT);
+  EXPECT_EQ(terminal.Finish(), 130);
+  EXPECT_THAT(terminal.output(), HasSubstr(kLeave));
   *end = true;
 }
 
@@ -294,7 +259,7 @@ TEST_F(ViewCommandsTest, WatchPrintsLinesOnATerminalThatWantsThem) {
     writer.Write(update);
     return grpc::Status::OK;
   };
-  Terminal terminal(cluster_.address(), {"watch", "first", "--plain"});
+  TerminalProgram terminal(cluster_.address(), {"watch", "first", "--plain"});
   EXPECT_EQ(terminal.Finish(), 0);
   EXPECT_THAT(terminal.output(), HasSubstr("step 5  loss 1.6000"));
   EXPECT_THAT(terminal.output(), EndsWith("first SUCCEEDED\r\n"));

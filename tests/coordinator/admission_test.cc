@@ -1,88 +1,11 @@
-#include "coordinator/admission/admission.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <limits>
 
-#include "coordinator/store/sqlite_store.h"
-#include "core/base/file.h"
-#include "core/base/status_macros.h"
-#include "proto/rpc/status.h"
-#include "tests/core/base/temporary_directory.h"
+#include "tests/coordinator/admission_fixture.h"
 
 namespace wavefield::coordinator {
 namespace {
 
 using testing::HasSubstr;
-
-class AdmissionTest : public testing::Test {
- protected:
-  void SetUp() override {
-    facts_.storage_root = directory_.path();
-    ASSERT_TRUE(CreateDirectories(directory_.path() / "datasets/text").ok());
-    ASSERT_TRUE(WriteFileAtomically(directory_.path() / "datasets/text/train", "0123456789").ok());
-    store_ = SqliteStore::Open(directory_.path() / "coordinator.db", {}).value();
-    DatasetRecord record;
-    v1::Dataset& dataset = *record.mutable_dataset();
-    dataset.set_name("datasets/text");
-    dataset.set_directory("datasets/text");
-    dataset.set_vocab_size(200);
-    dataset.set_train_tokens(1000);
-    auto& file = *record.add_files();
-    file.set_path("train");
-    file.set_bytes(10);
-    ASSERT_TRUE(store_
-                    ->Write([&](Transaction& transaction) {
-                      return transaction.PutDataset("text", record);
-                    })
-                    .ok());
-    AddWorker("cpu", 2, int64_t{4} << 30);
-    request_.mutable_spec()->mutable_model()->set_preset("wave-field-test");
-    request_.mutable_spec()->set_dataset("text");
-    training().set_max_steps(100);
-    training().set_sequence_length(64);
-  }
-
-  void AddWorker(const std::string& device, int slots, int64_t memory) {
-    v1::Worker& worker = facts_.workers.emplace_back();
-    worker.set_device(device);
-    worker.set_slots(slots);
-    worker.set_memory_per_slot(memory);
-  }
-
-  // Of the first worker.
-  void AddGpu(int slot, int64_t memory) {
-    v1::Gpu& gpu = *facts_.workers[0].add_gpus();
-    gpu.set_slot(slot);
-    gpu.set_memory_bytes(memory);
-  }
-
-  v1::JobSpec& spec() { return *request_.mutable_spec(); }
-  v1::TrainingSpec& training() { return *spec().mutable_training(); }
-
-  absl::StatusOr<JobRecord> Admit() {
-    absl::StatusOr<JobRecord> record;
-    WF_RETURN_IF_ERROR(store_->Read([&](StoreReader& reader) {
-      record = AdmitJob(request_, reader, facts_, absl::FromUnixSeconds(1));
-      return absl::OkStatus();
-    }));
-    return record;
-  }
-
-  // The one violation there is must be of this field and say these words.
-  void ExpectOnly(const std::string& field, const std::string& words) {
-    const auto details = BadRequestOf(Admit().status());
-    ASSERT_EQ(details.field_violations_size(), 1) << details.ShortDebugString();
-    EXPECT_EQ(details.field_violations(0).field(), field);
-    EXPECT_THAT(details.field_violations(0).description(), HasSubstr(words));
-  }
-
-  TemporaryDirectory directory_;
-  std::unique_ptr<SqliteStore> store_;
-  AdmissionFacts facts_;
-  v1::CreateJobRequest request_;
-};
 
 TEST_F(AdmissionTest, FillsInEveryDefault) {
   const auto record = Admit();
@@ -299,10 +222,7 @@ TEST_F(AdmissionTest, ACudaJobIsMeasuredByTheGpus) {
   ExpectOnly("training.micro_batch_size", "the largest cuda slot has 0.00 GiB");
 }
 
-TEST_F(AdmissionTest, ReservedAndOddFields) {
-  spec().set_init_from("jobs/x/checkpoints/1");
-  ExpectOnly("init_from", "reserved");
-  spec().clear_init_from();
+TEST_F(AdmissionTest, OddFields) {
   spec().mutable_resources()->set_min_world_size(1);
   ExpectOnly("resources.min_world_size", "allowed: 0");
   spec().mutable_resources()->clear_min_world_size();

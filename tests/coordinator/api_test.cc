@@ -350,14 +350,17 @@ TEST_F(Api, InferenceWhoseProcessDiesSaysWhy) {
   ASSERT_TRUE(worker_
                   ->Report(task,
                            [](v1::WorkerEvent& event) {
-                             event.mutable_trainer()->set_fatal("the weights do not fit");
+                             v1::TrainerFailure& failure =
+                                 *event.mutable_trainer()->mutable_failure();
+                             failure.set_code(static_cast<int>(absl::StatusCode::kInvalidArgument));
+                             failure.set_message("the weights do not fit");
                            })
                   .ok());
   ASSERT_TRUE(worker_->ReportExit(task, 1).ok());
   v1::InferenceOutput output;
   EXPECT_FALSE(stream->Read(&output));
   const absl::Status status = FromGrpcStatus(stream->Finish());
-  EXPECT_TRUE(absl::IsAborted(status));
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("the weights do not fit"));
 }
 

@@ -56,7 +56,10 @@ class RandomLife {
     Pass(Chance(0.1) ? Between(0, 3'600'000) : Between(0, 20'000));
     WF_ASSIGN_OR_RETURN(JobRecord record, transaction.GetJob(id_));
     if (!IsLive(record)) return absl::OkStatus();
-    if (record.job().state() == v1::JOB_STATE_QUEUED && !HoldsSlots(record)) {
+    if (record.job().state() == v1::JOB_STATE_PAUSED && !HoldsSlots(record)) {
+      Resume(record, Now());
+      WF_RETURN_IF_ERROR(transaction.PutJob(record));
+    } else if (record.job().state() == v1::JOB_STATE_QUEUED && !HoldsSlots(record)) {
       if (Chance(0.02)) RequestCancel(record, Now());
       if (record.job().state() == v1::JOB_STATE_QUEUED) Start(record);
       WF_RETURN_IF_ERROR(transaction.PutJob(record));
@@ -173,7 +176,7 @@ class RandomLife {
       case 3:
         return event.set_warning("something");
       case 4:
-        return event.set_fatal("something worse");
+        return event.mutable_failure()->set_message("something worse");
       case 5:
         event.mutable_checkpoint_saved()->set_step(step_ += Between(0, 3));
         return event.mutable_checkpoint_saved()->set_seconds(seconds());
@@ -202,7 +205,25 @@ class RandomLife {
     }
     std::stable_sort(request.mutable_events()->begin(), request.mutable_events()->end(),
                      [](const auto& x, const auto& y) { return x.sequence() < y.sequence(); });
-    return ApplyEvents(transaction, name, Incarnation(worker), request, Now()).status();
+    return ApplyEvents(transaction, name, Incarnation(worker), request, CheckpointReads(), Now())
+        .status();
+  }
+
+  void AskToStop(JobRecord& record) {
+    switch (Between(0, 9)) {
+      case 0:
+      case 1:
+        return RequestCancel(record, Now());
+      case 2:
+      case 3:
+        return RequestPause(record, Now());
+      case 4:
+        return RequestYield(record, v1::JOB_REASON_PREEMPTED, "makes room", Now());
+      case 5:
+        return Resume(record, Now());
+      default:
+        return;
+    }
   }
 
   // What does not come from a worker's spool.
@@ -223,10 +244,10 @@ class RandomLife {
             Now());
         break;
       case 3:
-        if (Chance(0.3)) RequestCancel(record, Now());
+        AskToStop(record);
         break;
       case 4:
-        ForceCancel(record, "did not stop", Now());
+        ForceStop(record, "did not stop", Now());
         break;
       default:
         return absl::OkStatus();

@@ -209,7 +209,7 @@ TEST_F(GoodputTest, ALongSilenceBeforeAFailureIsAHang) {
   EXPECT_EQ(goodput().hang(), 0) << "not decided yet";
   // Its last words come after the silence, and do not end it.
   v1::TrainerEvent fatal;
-  fatal.set_fatal("no peer answered for 30 min");
+  fatal.mutable_failure()->set_message("no peer answered for 30 min");
   Report(100, fatal);
   Exit(ExitCode(1));
   EXPECT_EQ(goodput().hang(), 50'101);
@@ -254,7 +254,7 @@ TEST_F(GoodputTest, AJobGivenUpBecauseItHangsHasHung) {
   Sleep(3'600'000);
   RequestCancel(record_, Now());
   Sleep(60'000);
-  ForceCancel(record_, "did not stop", Now());
+  ForceStop(record_, "did not stop", Now());
   EXPECT_EQ(goodput().hang(), 3'660'000);
   Sleep(5000);
   EXPECT_EQ(GoodputAt(record_, Now()).idle(), 5000) << "it holds its slot still";
@@ -341,12 +341,28 @@ TEST_F(GoodputTest, AWarningAmidAStepDoesNotTakeItsTime) {
   EXPECT_EQ(goodput().idle(), 0);
 }
 
+TEST_F(GoodputTest, ACheckpointBehindTrainingStallsForItsCopyAlone) {
+  Report(1000, Begins());
+  Report(1000, Step(1, 1.0));
+  v1::TrainerEvent saved = Saved(1, 0.25);
+  saved.mutable_checkpoint_saved()->set_write_seconds(0.75);
+  Report(750, saved);  // amid the step
+  Report(550, Step(2, 1.25, 0.1, 0.2, 0.25));
+  EXPECT_EQ(goodput().checkpoint_stall(), 250);
+  EXPECT_EQ(goodput().data_wait(), 100);
+  EXPECT_EQ(goodput().communication(), 200);
+  EXPECT_EQ(goodput().useful_steps(), 1000 + 700);
+  EXPECT_EQ(goodput().idle(), 50);
+}
+
 TEST_F(GoodputTest, AFailedCheckpointStallsLikeOneThatWasWritten) {
   Report(1000, Begins());
   v1::TrainerEvent failed;
   failed.mutable_checkpoint_failed()->set_step(0);
   Report(4000, failed);
+  Report(1000, Step(1, 5.0, 0, 0, 4.0));
   EXPECT_EQ(goodput().checkpoint_stall(), 4000);
+  EXPECT_EQ(goodput().useful_steps(), 1000);
 }
 
 TEST_F(GoodputTest, TrainersThatDoNotTellTheirUptimeCountFromReportToReport) {

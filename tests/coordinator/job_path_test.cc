@@ -168,7 +168,8 @@ TEST_F(JobPath, FailsWithTheRootCauseWhenRestartsAreUsedUp) {
   ASSERT_TRUE(worker_
                   ->Report("x/1/1",
                            [](v1::WorkerEvent& event) {
-                             event.mutable_trainer()->set_fatal("no such thing as a free lunch");
+                             event.mutable_trainer()->mutable_failure()->set_message(
+                                 "no such thing as a free lunch");
                            })
                   .ok());
   ASSERT_TRUE(worker_->ReportExit("x/1/1", 1).ok());

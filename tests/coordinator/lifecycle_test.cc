@@ -121,10 +121,138 @@ TEST(Lifecycle, ADeathWhileStoppingIsNotRestarted) {
 TEST(Lifecycle, ForcedCancelFencesTheEpochOff) {
   JobRecord record = StartedJob("x", 1);
   RequestCancel(record, kNow);
-  ForceCancel(record, "did not stop", kNow);
+  ForceStop(record, "did not stop", kNow);
   EXPECT_EQ(record.job().state(), v1::JOB_STATE_CANCELLED);
   EXPECT_EQ(FindLiveTask(record, "x/1/0"), nullptr);
   EXPECT_TRUE(HoldsSlots(record));
+}
+
+TEST(Lifecycle, PausedWhileRunningStopsInAnOrderlyWayAndIsQueuedOnRequest) {
+  JobRecord record = StartedJob("x", 1);
+  OnTrainingStarted(record, Started(), kNow);
+  RequestPause(record, kNow);
+  EXPECT_EQ(record.job().state(), v1::JOB_STATE_STOPPING);
+  EXPECT_EQ(record.job().reason(), v1::JOB_REASON_PAUSED_BY_USER);
+  EXPECT_NE(FindLiveTask(record, "x/1/0"), nullptr) << "its last reports still count";
+  OnTrainingFinished(record, Finished(true));
+  OnTaskExited(record, "x/1/0", ExitCode(0), kNow);
+  EXPECT_EQ(record.job().state(), v1::JOB_STATE_PAUSED);
+  EXPECT_EQ(record.job().epoch(), 2);
+  EXPECT_FALSE(HoldsSlots(record));
+  EXPECT_TRUE(IsLive(record));
+  EXPECT_FALSE(record.job().has_end_time());
+  Resume(record, kNow + absl::Seconds(5));
+  EXPECT_EQ(record.job().state(), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(record.job().queue_time().seconds(), absl::ToUnixSeconds(kNow) + 5);
+  StartAttempt(record, {{"a", "a1", 0}}, {"checkpoints/x/10-1"}, kNow);
+  EXPECT_EQ(record.job().restarts(), 0);
+  EXPECT_EQ(record.stop_reason(), v1::JOB_REASON_UNSPECIFIED);
+}
+
+TEST(Lifecycle, PausedWhileQueuedHappensAtOnceAndCancelEndsIt) {
+  JobRecord record = QueuedJob("x");
+  RequestPause(record, kNow);
+  EXPECT_EQ(record.job().state(), v1::JOB_STATE_PAUSED);
+  RequestCancel(record, kNow);
+  EXPECT_EQ(record.job().state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_EQ(record.job().state_message(), "cancelled while it was paused");
+}
+
+TEST(Lifecycle, ResumedWhileItPausesGoesOnInTheQueue) {
+  JobRecord record = StartedJob("x", 1);
+  RequestPause(record, kNow);
+  Resume(record, kNow);
+  EXPECT_EQ(record.job().state(), v1::JOB_STATE_STOPPING);
+  OnTrainingFinished(record, Finished(true));
+  OnTaskExited(record, "x/1/0", ExitCode(0), kNow);
+  EXPECT_EQ(record.job().state(), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(record.job().restarts(), 0);
+}
+
+TEST(Lifecycle, AYieldQueuesAgainAndCostsNoRestart) {
+  for (const bool clean : {true, false}) {
+    JobRecord record = StartedJob("x", 1, 0);
+    OnTrainingStarted(record, Started(), kNow);
+    RequestYield(record, v1::JOB_REASON_PREEMPTED, "makes room for jobs/y", kNow);
+    EXPECT_EQ(record.job().state(), v1::JOB_STATE_STOPPING);
+    EXPECT_EQ(record.job().reason(), v1::JOB_REASON_PREEMPTED);
+    if (clean) OnTrainingFinished(record, Finished(true));
+    OnTaskExited(record, "x/1/0", clean ? ExitCode(0) : ExitSignal(9), kNow + absl::Seconds(1));
+    EXPECT_EQ(record.job().state(), v1::JOB_STATE_QUEUED);
+    EXPECT_EQ(record.job().reason(), v1::JOB_REASON_PREEMPTED);
+    EXPECT_THAT(record.job().state_message(), HasSubstr("makes room for jobs/y; stopped"));
+    EXPECT_EQ(record.job().restarts(), 0);
+    EXPECT_EQ(record.job().warnings_size(), clean ? 0 : 1);
+    EXPECT_EQ(record.job().queue_time().seconds(), absl::ToUnixSeconds(kNow) + 1);
+  }
+}
+
+TEST(Lifecycle, WhatTheUserAskedForReplacesAYieldAndCancelReplacesAll) {
+  JobRecord record = StartedJob("x", 1);
+  RequestYield(record, v1::JOB_REASON_WORKER_DRAINED, "workers/a is drained", kNow);
+  RequestPause(record, kNow);
+  RequestYield(record, v1::JOB_REASON_PREEMPTED, "makes room for jobs/y", kNow);
+  EXPECT_EQ(record.job().reason(), v1::JOB_REASON_PAUSED_BY_USER);
+  RequestCancel(record, kNow);
+  RequestPause(record, kNow);
+  Resume(record, kNow);
+  EXPECT_EQ(record.job().reason(), v1::JOB_REASON_CANCELLED_BY_USER);
+  ForceStop(record, "did not stop", kNow);
+  EXPECT_EQ(record.job().state(), v1::JOB_STATE_CANCELLED);
+}
+
+TEST(Lifecycle, RanksThatDoNotStopAreDroppedAndTheJobIsWhatItWasToBe) {
+  JobRecord paused = StartedJob("x", 1);
+  RequestPause(paused, kNow);
+  ForceStop(paused, "did not stop", kNow);
+  EXPECT_EQ(paused.job().state(), v1::JOB_STATE_PAUSED);
+  EXPECT_TRUE(HoldsSlots(paused)) << "until its rank has ended";
+  JobRecord drained = StartedJob("x", 1);
+  RequestYield(drained, v1::JOB_REASON_WORKER_DRAINED, "workers/a is drained", kNow);
+  ForceStop(drained, "did not stop", kNow);
+  EXPECT_EQ(drained.job().state(), v1::JOB_STATE_QUEUED);
+}
+
+TEST(Lifecycle, AResumedJobHasAllItsRestartsAgain) {
+  JobRecord record = StartedJob("x", 1, 1);
+  OnTaskExited(record, "x/1/0", ExitCode(1), kNow);
+  StartAttempt(record, {{"a", "a1", 0}}, {}, kNow);
+  OnTaskExited(record, "x/2/0", ExitCode(1), kNow);
+  ASSERT_EQ(record.job().state(), v1::JOB_STATE_FAILED);
+  Resume(record, kNow);
+  EXPECT_FALSE(record.job().has_end_time());
+  StartAttempt(record, {{"a", "a1", 0}}, {}, kNow);
+  OnTaskExited(record, record.tasks(0).task_id(), ExitCode(1), kNow);
+  EXPECT_EQ(record.job().state(), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(record.job().restarts(), 2) << "all that there were";
+  EXPECT_THAT(record.job().state_message(), HasSubstr("restarts (1 of 1)"));
+}
+
+TEST(Lifecycle, TheBudgetIsUsedUpByStepsOrByTime) {
+  JobRecord record = StartedJob("x", 1);
+  v1::Job& job = *record.mutable_job();
+  job.set_max_steps(10);
+  job.mutable_spec()->mutable_training()->set_max_minutes(5);
+  *job.mutable_last_step() = StepAt(7);
+  EXPECT_FALSE(BudgetIsUsedUp(record));
+  OnTrainingFinished(record, Finished(false));
+  OnTaskExited(record, "x/1/0", ExitCode(0), kNow);
+  ASSERT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_TRUE(BudgetIsUsedUp(record)) << "by time, at step 7 of 10";
+  job.set_max_steps(20);
+  EXPECT_TRUE(BudgetIsUsedUp(record)) << "more steps are no more time";
+  job.mutable_spec()->mutable_training()->set_max_minutes(6);
+  EXPECT_FALSE(BudgetIsUsedUp(record));
+  *job.mutable_last_step() = StepAt(20);
+  EXPECT_TRUE(BudgetIsUsedUp(record));
+}
+
+TEST(Lifecycle, AJobThatWaitsInVainFails) {
+  JobRecord record = QueuedJob("x");
+  FailForDependency(record, "jobs/y was cancelled", kNow);
+  EXPECT_EQ(record.job().state(), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(record.job().reason(), v1::JOB_REASON_DEPENDENCY_FAILED);
+  EXPECT_EQ(record.job().state_message(), "jobs/y was cancelled");
 }
 
 TEST(Lifecycle, ALostWorkerEndsItsTasksAndTheAttempt) {

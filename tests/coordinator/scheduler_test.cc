@@ -3,34 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
-#include <random>
-#include <set>
+#include "coordinator/scheduler/quotas.h"
+#include "tests/coordinator/scheduler_fixtures.h"
 
 namespace wavefield::coordinator {
 namespace {
 
 using testing::HasSubstr;
-
-SchedulerSnapshot::Host Host(const std::string& worker, const std::vector<std::string>& holders,
-                             const std::string& device = "cpu", int64_t memory = 0) {
-  SchedulerSnapshot::Host host{worker, device, memory, {}};
-  for (const std::string& holder : holders) {
-    host.slots.push_back({static_cast<int32_t>(host.slots.size()), holder});
-  }
-  return host;
-}
-
-SchedulerSnapshot::QueuedJob Job(const std::string& id, int world_size, int64_t age,
-                                 int priority = 0) {
-  SchedulerSnapshot::QueuedJob job;
-  job.id = id;
-  job.world_size = world_size;
-  job.age = age;
-  job.priority = priority;
-  job.device = "cpu";
-  return job;
-}
 
 std::vector<std::string> Started(const SchedulerPlan& plan) {
   std::vector<std::string> ids;
@@ -131,49 +110,87 @@ TEST(Scheduler, SlotsWithoutEnoughMemoryDoNotCount) {
   EXPECT_EQ(plan.starts[0].ranks[0].first, "large");
 }
 
-TEST(Scheduler, RandomSnapshotsNeverDoubleBookOrSplitGangs) {
-  const unsigned seed = std::random_device()();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937 random(seed);
-  const auto below = [&](int bound) {
-    return static_cast<int>(random() % static_cast<unsigned>(bound));
-  };
-  for (int round = 0; round < 500; ++round) {
-    SchedulerSnapshot snapshot;
-    std::map<std::string, std::set<int32_t>> free;
-    for (int host = below(5); host >= 0; --host) {
-      std::vector<std::string> holders;
-      for (int slot = below(6); slot >= 0; --slot)
-        holders.push_back(below(3) == 0 ? "jobs/held" : "");
-      const std::string name = "w" + std::to_string(host);
-      snapshot.hosts.push_back(Host(name, holders, below(3) == 0 ? "cuda" : "cpu"));
-      for (const auto& slot : snapshot.hosts.back().slots) {
-        if (slot.holder.empty()) free[name].insert(slot.index);
-      }
-    }
-    const int jobs = below(12);
-    for (int i = 0; i < jobs; ++i) {
-      snapshot.queue.push_back(Job("j" + std::to_string(i), 1 + below(8), below(100), below(3)));
-      snapshot.queue.back().device = below(3) == 0 ? "cuda" : "cpu";
-      snapshot.queue.back().ranks_still_running = below(6) == 0 ? 1 : 0;
-    }
-    const SchedulerPlan plan = Schedule(snapshot);
-    EXPECT_EQ(plan.starts.size() + plan.waits.size(), snapshot.queue.size());
-    std::map<std::string, std::string> device_of;
-    for (const auto& host : snapshot.hosts) device_of[host.worker] = host.device;
-    for (const auto& start : plan.starts) {
-      const auto job = std::find_if(snapshot.queue.begin(), snapshot.queue.end(),
-                                    [&](const auto& queued) { return queued.id == start.job; });
-      ASSERT_NE(job, snapshot.queue.end());
-      EXPECT_EQ(start.ranks.size(), static_cast<size_t>(job->world_size));
-      EXPECT_EQ(job->ranks_still_running, 0);
-      for (const auto& [worker, slot] : start.ranks) {
-        EXPECT_EQ(free[worker].erase(slot), 1u) << worker << " slot " << slot << " given twice";
-        EXPECT_EQ(device_of[worker], job->device);
-      }
-    }
-    for (const auto& wait : plan.waits) EXPECT_FALSE(wait.message.empty());
+TEST(Scheduler, AgingAddsToThePriorityUpToALimit) {
+  const absl::Time now = absl::FromUnixSeconds(1'700'000'000);
+  SchedulerSnapshot snapshot{{Host("a", {""})}, {Job("patient", 1, 1), Job("urgent", 1, 2, 45)}};
+  snapshot.now = now;
+  snapshot.queue[0].queue_time = now - absl::Hours(4);
+  snapshot.queue[1].queue_time = now;
+  EXPECT_EQ(Started(Schedule(snapshot)), std::vector<std::string>{"urgent"}) << "45 against 40";
+  snapshot.queue[0].queue_time = now - absl::Hours(5);
+  EXPECT_EQ(Started(Schedule(snapshot)), std::vector<std::string>{"patient"}) << "45 against 50";
+  EXPECT_DOUBLE_EQ(EffectivePriority(snapshot, snapshot.queue[0]), 50);
+  snapshot.queue[0].queue_time = now - absl::Hours(24 * 365);
+  EXPECT_DOUBLE_EQ(EffectivePriority(snapshot, snapshot.queue[0]), 500);
+  snapshot.queue[1].priority = 501;
+  EXPECT_EQ(Started(Schedule(snapshot)), std::vector<std::string>{"urgent"});
+  snapshot.options.aging = 0;
+  EXPECT_DOUBLE_EQ(EffectivePriority(snapshot, snapshot.queue[0]), 0);
+}
+
+TEST(Scheduler, SaysWhichWorkersWouldDoThatGetNothingNew) {
+  SchedulerSnapshot snapshot{{Host("a", {""})}, {Job("x", 3, 1)}};
+  snapshot.absent.push_back(
+      {Host("b", {"", ""}), SchedulerSnapshot::Absence::kCordoned, "a new disk"});
+  EXPECT_EQ(MessageOf(Schedule(snapshot), "x"),
+            "needs 3 cpu slots; the cluster has 1 cpu slot; 2 on the cordoned workers/b");
+}
+
+TEST(Quotas, HoldJobsWithALabelToTheirShare) {
+  SchedulerSnapshot snapshot{{Host("a", {"jobs/running", "", "", ""})},
+                             {Job("red", 2, 1), Job("blue", 1, 2), Job("later", 1, 3)}};
+  snapshot.options.quotas = ParseQuotas({"team=red:2", "team=*:1"}).value();
+  snapshot.holding = {Holding("running", 1)};
+  snapshot.holding[0].labels = {{"team", "red"}};
+  snapshot.queue[0].labels = {{"team", "red"}};
+  snapshot.queue[1].labels = {{"team", "blue"}};
+  snapshot.queue[2].labels = {{"team", "blue"}};
+  const SchedulerPlan plan = Schedule(snapshot);
+  EXPECT_EQ(Started(plan), std::vector<std::string>{"blue"}) << "each team has a share of its own";
+  ASSERT_EQ(plan.waits.size(), 2u);
+  EXPECT_EQ(plan.waits[0].reason, v1::JOB_REASON_WAITING_FOR_QUOTA);
+  EXPECT_EQ(MessageOf(plan, "red"),
+            "needs 2 cpu slots; jobs with team=red hold 1 of the 2 slots that they may hold "
+            "together");
+  EXPECT_EQ(MessageOf(plan, "later"),
+            "needs 1 cpu slot; jobs with team=blue hold 1 of the 1 slot that they may hold "
+            "together");
+}
+
+TEST(Quotas, NobodyOfTheSameLabelPassesAJobThatWaitsForItsQuota) {
+  SchedulerSnapshot snapshot{{Host("a", {"jobs/running", "", "", ""})},
+                             {Job("big", 2, 1), Job("small", 1, 2), Job("other", 1, 3)}};
+  snapshot.options.quotas = ParseQuotas({"team=red:2"}).value();
+  snapshot.holding = {Holding("running", 1)};
+  snapshot.holding[0].labels = snapshot.queue[0].labels =
+      snapshot.queue[1].labels = {{"team", "red"}};
+  const SchedulerPlan plan = Schedule(snapshot);
+  EXPECT_EQ(Started(plan), std::vector<std::string>{"other"});
+  EXPECT_THAT(MessageOf(plan, "small"), HasSubstr("after jobs/big"));
+}
+
+TEST(Quotas, AJobThatNeverFitsHoldsNobodyUp) {
+  SchedulerSnapshot snapshot{{Host("a", {"", "", ""})}, {Job("big", 3, 1), Job("small", 1, 2)}};
+  snapshot.options.quotas = ParseQuotas({"team=*:2"}).value();
+  snapshot.queue[0].labels = snapshot.queue[1].labels = {{"team", "red"}};
+  const SchedulerPlan plan = Schedule(snapshot);
+  EXPECT_EQ(Started(plan), std::vector<std::string>{"small"});
+  EXPECT_THAT(MessageOf(plan, "big"), HasSubstr("it will never start"));
+}
+
+TEST(Quotas, AreReadOrRefusedWithTheReason) {
+  const auto quotas = ParseQuotas({"team=red:4", "team=*:2", "user=a.b-c_1:0"});
+  ASSERT_TRUE(quotas.ok());
+  EXPECT_EQ((*quotas)[1].value, "*");
+  EXPECT_EQ((*quotas)[2].slots, 0);
+  for (const char* bad : {"", "team", "team=red", "team=red:", "team=red:-1", "team=red:two",
+                          "=red:2", "team=:2", "team:2=red", "te am=red:2", "team=red:99999999",
+                          "team=red:2.5", "team=red:2 ", "*=red:2"}) {
+    const auto refused = ParseQuotas({bad});
+    EXPECT_TRUE(absl::IsInvalidArgument(refused.status())) << bad;
+    EXPECT_THAT(std::string(refused.status().message()), HasSubstr("KEY=VALUE:SLOTS")) << bad;
   }
+  EXPECT_THAT(ParseQuotas({"a=b:1", "a=b:2"}).status().ToString(), HasSubstr("twice for a=b"));
 }
 
 }  // namespace

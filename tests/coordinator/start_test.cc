@@ -1,6 +1,5 @@
 // How a coordinator starts, whom it lets in, and what it says when it cannot start.
 #include <gmock/gmock.h>
-#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
@@ -10,9 +9,9 @@
 #include <cstdio>
 
 #include "coordinator/server/start_checks.h"
-#include "coordinator/server/token_table.h"
 #include "coordinator/store/sqlite_store.h"
 #include "core/base/file.h"
+#include "tests/coordinator/generic_call.h"
 #include "tests/coordinator/server_fixture.h"
 
 namespace wavefield::coordinator {
@@ -50,27 +49,6 @@ void MakeCertificate(const std::string& certificate_path, const std::string& key
   X509_EXTENSION_free(names);
   X509_free(certificate);
   EVP_PKEY_free(key);
-}
-
-// Any method by its path, with an empty request.
-grpc::Status CallByPath(const std::shared_ptr<grpc::Channel>& channel, const char* path,
-                        const std::string& authorization) {
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
-  if (!authorization.empty()) context.AddMetadata("authorization", authorization);
-  grpc::GenericStub stub(channel);
-  const grpc::Slice empty;
-  const grpc::ByteBuffer request(&empty, 1);
-  grpc::ByteBuffer response;
-  grpc::Status status;
-  grpc::CompletionQueue queue;
-  const auto call = stub.PrepareUnaryCall(&context, path, request, &queue);
-  call->StartCall();
-  call->Finish(&response, &status, nullptr);
-  void* tag = nullptr;
-  bool ok = false;
-  queue.Next(&tag, &ok);
-  return status;
 }
 
 class Start : public testing::Test {
@@ -181,24 +159,6 @@ TEST_F(Start, TheProbeIsKept) {
   EXPECT_EQ(probe(), first);
 }
 
-TEST_F(Start, TokenFilesAreReadStrictly) {
-  const auto load = [&](const std::string& text) { return TokenTable::Load(Write("t", text)); };
-  const std::string token = kToken;
-  const auto table = load("# people\n\nann " + token + "\n" + std::string(20, 'x') + "\r\n");
-  ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_TRUE(table->Accepts("Bearer " + token));
-  EXPECT_TRUE(table->Accepts("Bearer " + std::string(20, 'x')));
-  EXPECT_FALSE(table->Accepts(token));
-  EXPECT_FALSE(table->Accepts("Bearer ann"));
-  EXPECT_FALSE(table->Accepts("Bearer "));
-  EXPECT_FALSE(table->Accepts("bearer " + token + " "));
-  EXPECT_THAT(MessageOf(load("").status()), HasSubstr("holds no token"));
-  EXPECT_THAT(MessageOf(load("a b c\n").status()), HasSubstr("t:1: has 3 words"));
-  const absl::Status short_token = load("ann secret\n").status();
-  EXPECT_THAT(MessageOf(short_token), HasSubstr("at least 16"));
-  EXPECT_THAT(MessageOf(short_token), testing::Not(HasSubstr("secret"))) << "tokens are not shown";
-}
-
 // With and without TLS: every method, reflection too, needs a token; health does not.
 class Authentication : public Start, public testing::WithParamInterface<bool> {};
 
@@ -237,8 +197,7 @@ TEST_P(Authentication, EveryCallNeedsAToken) {
   for (const std::string& path : paths) {
     for (const std::string& wrong :
          {std::string(), std::string("Bearer nonsense"), std::string(kToken), right + "0"}) {
-      EXPECT_EQ(CallByPath(channel, path.c_str(), wrong).error_code(),
-                grpc::StatusCode::UNAUTHENTICATED)
+      EXPECT_EQ(CallByPath(channel, path, wrong).error_code(), grpc::StatusCode::UNAUTHENTICATED)
           << path << " with '" << wrong << "'";
     }
   }

@@ -229,16 +229,42 @@ TEST_F(StoreTest, FieldHealthIsKeptOverAReopenNewestFirstAndOnlySoMuchOfIt) {
 
 TEST_F(StoreTest, AStoreOfTheFirstVersionGetsWhatCameLater) {
   ASSERT_TRUE(PutJob("a").ok());
+  v1::Checkpoint parent, child;
+  parent.set_name("jobs/a/checkpoints/1-1");
+  parent.set_directory("checkpoints/a/1-1");
+  child.set_name("jobs/a/checkpoints/2-2");
+  child.set_parent(parent.name());
+  ASSERT_TRUE(store_
+                  ->Write([&](Transaction& transaction) -> absl::Status {
+                    WF_RETURN_IF_ERROR(transaction.PutCheckpoint("a", parent));
+                    return transaction.PutCheckpoint("a", child);
+                  })
+                  .ok());
   store_.reset();
   {
     auto connection = SqliteConnection::Open(path());
     ASSERT_TRUE(connection.ok());
-    ASSERT_TRUE((*connection)->Execute("DROP TABLE field_health").ok());
-    ASSERT_TRUE((*connection)->Execute("DROP INDEX jobs_by_reason").ok());
-    ASSERT_TRUE((*connection)->Execute("ALTER TABLE jobs DROP COLUMN reason").ok());
-    ASSERT_TRUE((*connection)->Execute("PRAGMA user_version = 1").ok());
+    for (const char* step_back :
+         {"DROP TABLE removed_checkpoints", "DROP INDEX checkpoints_by_parent",
+          "ALTER TABLE checkpoints DROP COLUMN parent", "DROP TABLE audit",
+          "DROP TABLE deleted_jobs", "DROP INDEX jobs_by_revision", "DROP INDEX jobs_by_reason",
+          "ALTER TABLE jobs DROP COLUMN reason", "DROP TABLE field_health",
+          "PRAGMA user_version = 1"}) {
+      const absl::Status done = (*connection)->Execute(step_back);
+      ASSERT_TRUE(done.ok()) << step_back << ": " << done;
+    }
   }
   Reopen();
+  std::vector<v1::LineageNode> removed;
+  ASSERT_TRUE(store_
+                  ->Write([&](Transaction& transaction) -> absl::Status {
+                    WF_RETURN_IF_ERROR(transaction.DeleteCheckpoint(parent));
+                    WF_ASSIGN_OR_RETURN(removed, transaction.RemovedCheckpoints());
+                    return absl::OkStatus();
+                  })
+                  .ok());
+  ASSERT_EQ(removed.size(), 1u) << "parents are known from before";
+  EXPECT_EQ(removed[0].name(), parent.name());
   EXPECT_TRUE(GetJob("a").ok());
   EXPECT_TRUE(store_
                   ->Write([&](Transaction& transaction) {
@@ -327,7 +353,8 @@ TEST_F(StoreTest, EventsAreTakenOnceAndInOrder) {
   const auto report = [&](const v1::ReportEventsRequest& request) {
     absl::StatusOr<EventOutcome> outcome;
     const absl::Status status = store_->Write([&](Transaction& transaction) {
-      outcome = ApplyEvents(transaction, "a", "a1", request, absl::FromUnixSeconds(1));
+      outcome =
+          ApplyEvents(transaction, "a", "a1", request, CheckpointReads(), absl::FromUnixSeconds(1));
       return outcome.status();
     });
     return status.ok() ? outcome : absl::StatusOr<EventOutcome>(status);
@@ -363,7 +390,8 @@ TEST_F(StoreTest, FieldHealthOfAbsurdSizeIsRefusedWithAWarning) {
   const absl::Status written = store_->Write([&](Transaction& transaction) -> absl::Status {
     JobRecord record = StartedJob("a", 1);
     WF_RETURN_IF_ERROR(transaction.PutJob(record));
-    outcome = ApplyEvents(transaction, "a", "a1", request, absl::FromUnixSeconds(1));
+    outcome =
+        ApplyEvents(transaction, "a", "a1", request, CheckpointReads(), absl::FromUnixSeconds(1));
     return outcome.status();
   });
   ASSERT_TRUE(written.ok()) << written;

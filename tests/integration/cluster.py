@@ -53,11 +53,11 @@ def wait_for(what, condition, seconds=60.0):
 class Daemon:
     """One of the programs that announce themselves by a line `ready ADDRESS`."""
 
-    def __init__(self, log, program, *arguments):
+    def __init__(self, log, program, *arguments, prefix=()):
         self.log = pathlib.Path(log)
         with open(self.log, "ab") as stream:
             self.process = subprocess.Popen(
-                [BIN / program, *map(str, arguments)],
+                [*prefix, BIN / program, *map(str, arguments)],
                 stdout=subprocess.PIPE, stderr=stream, text=True, start_new_session=True)
         self.ready = self._await_ready(program)
 

@@ -10,6 +10,8 @@ import unittest
 from cluster import BIN, ClusterTest
 
 CHANNEL = 3
+# Of google.rpc.Code.
+INVALID_ARGUMENT, FAILED_PRECONDITION, UNAVAILABLE, DATA_LOSS = 3, 9, 14, 15
 
 
 class TrainerEvents(ClusterTest):
@@ -22,7 +24,7 @@ class TrainerEvents(ClusterTest):
                    training__batch_size=4, evaluation__every_steps=3, checkpoint__every_steps=2)
         cls.ended = cls.wait_for_end("model")
 
-    def task(self, job, epoch, rank=0, candidates=()):
+    def task(self, job, epoch, rank=0, candidates=(), **more):
         directory = "datasets/words"
         manifest = json.loads((self.directory / "storage" / directory / "manifest.json").read_text())
         path = self.directory / f"{job}-{rank}.json"
@@ -30,7 +32,7 @@ class TrainerEvents(ClusterTest):
             "job": f"jobs/{job}", "spec": self.ended["spec"], "epoch": str(epoch), "attempt": 1,
             "rank": rank, "world_size": 1, "dataset_directory": directory,
             "dataset_content_hash": manifest["content_hash"],
-            "checkpoint_directory": f"checkpoints/{job}", "resume_candidates": list(candidates)}}))
+            "checkpoint_directory": f"checkpoints/{job}", "resume_candidates": list(candidates), **more}}))
         return path
 
     def run_trainer(self, task):
@@ -82,22 +84,70 @@ class TrainerEvents(ClusterTest):
                                  if "checkpoint_saved" in event])
         self.assertEqual(saved, [2, 4, 6])
 
+    def test_only_the_last_checkpoint_is_waited_for(self):
+        _, events, _ = self.run_trainer(self.task("behind", 1))
+        saved = [event["checkpoint_saved"] for event in events if "checkpoint_saved" in event]
+        for checkpoint in saved[:-1]:
+            self.assertLess(checkpoint["seconds"], checkpoint["write_seconds"])
+        self.assertEqual(saved[-1]["seconds"], saved[-1]["write_seconds"])
+
+    def test_a_job_that_starts_from_anothers_weights(self):
+        other = max(path for path in (self.directory / "storage").glob("**/0*-*") if "/model/" in f"{path}/")
+        origin = str(other.relative_to(self.directory / "storage"))
+        code, events, lines = self.run_trainer(self.task("fork", 1, init_from_directory=origin))
+        self.assertEqual(code, 0, lines)
+        self.assertEqual((events[0]["training_started"]["first_step"], events[0]["training_started"]["resumed_from"]),
+                         (1, ""))
+        self.assertTrue(any(line["message"].endswith(f"with the weights of {origin}") for line in lines), lines)
+        _, fresh, _ = self.run_trainer(self.task("fresh", 1))
+        losses = [next(event["step"]["loss"] for event in run if "step" in event) for run in (events, fresh)]
+        self.assertLess(losses[0], losses[1])
+        saved = [event["checkpoint_saved"] for event in events if "checkpoint_saved" in event]
+        self.assertEqual([json.loads(checkpoint["manifest"])["parent"] for checkpoint in saved], [origin] * 3)
+
+        # It goes on from its own checkpoints.
+        code, events, _ = self.run_trainer(
+            self.task("fork", 2, init_from_directory=origin, candidates=[saved[0]["directory"]]))
+        self.assertEqual(code, 0)
+        self.assertEqual(events[0]["training_started"]["resumed_from"], saved[0]["directory"])
+        manifest = json.loads(next(e["checkpoint_saved"] for e in events if "checkpoint_saved" in e)["manifest"])
+        self.assertEqual(manifest["parent"], saved[0]["directory"].rsplit("/", 1)[1])
+
+        shard = self.directory / "storage" / saved[1]["directory"] / "model-00001-of-00001.safetensors"
+        whole = shard.read_bytes()
+        shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        code, events, _ = self.run_trainer(self.task("third", 1, init_from_directory=saved[1]["directory"]))
+        failure = events[-1]["failure"]
+        self.assertEqual((code, failure["code"], failure["phase"], failure["step"]), (1, DATA_LOSS, "resume", 0))
+        self.assertIn(f"{saved[1]['directory']}/{shard.name} has SHA-256", failure["message"])
+        self.assertNotIn(str(self.directory), failure["message"])
+
+    def test_a_failure_names_code_and_phase(self):
+        code, events, _ = self.run_trainer(self.task("changed", 1, dataset_content_hash="0" * 64))
+        failure = events[-1]["failure"]
+        self.assertEqual((code, failure["code"], failure["phase"], failure["step"]),
+                         (1, FAILED_PRECONDITION, "data", 0))
+        code, events, _ = self.run_trainer(self.task("ranks", 1, world_size="many"))
+        failure = events[-1]["failure"]
+        self.assertEqual((code, failure["code"], failure["phase"]), (1, INVALID_ARGUMENT, "start"))
+
     def test_a_checkpoint_that_cannot_be_written_is_told_as_such(self):
         # No folder can be made there, by no user.
         (self.directory / "storage/checkpoints").mkdir(exist_ok=True)
         (self.directory / "storage/checkpoints/blocked").write_text("")
         code, events, lines = self.run_trainer(self.task("blocked", 1))
         failed = [event["checkpoint_failed"] for event in events if "checkpoint_failed" in event]
-        # As due, and once more at the end.
-        self.assertEqual([failure["step"] for failure in failed], [2, 4, 6, 6])
+        self.assertEqual([failure["step"] for failure in failed], [2, 4, 6])
         for failure in failed:
             self.assertIn("checkpoints/blocked", failure["message"])
         self.assertFalse(any("checkpoint_saved" in event for event in events))
         self.assertFalse(any("no checkpoint" in event.get("warning", "") for event in events), events)
         warned = [line["step"] for line in lines if line["message"].startswith("no checkpoint at step ")]
-        self.assertEqual(warned, [2, 4, 6, 6])
+        self.assertEqual(warned, [2, 4, 6])
         self.assertEqual(code, 1)
-        self.assertIn("the last checkpoint, at step 6, could not be written", events[-1]["fatal"])
+        failure = events[-1]["failure"]
+        self.assertEqual((failure["code"], failure["phase"], failure["step"]), (UNAVAILABLE, "checkpoint", 6))
+        self.assertIn("the last checkpoint, at step 6, could not be written", failure["message"])
 
     def test_checkpoints_that_were_refused_are_counted(self):
         self.run_trainer(self.task("resumes", 1))

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/clock.h"
 #include "core/base/status_macros.h"
 
 namespace wavefield {
@@ -69,16 +70,23 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(AgentOptions options, FileLo
   WF_ASSIGN_OR_RETURN(
       std::unique_ptr<Spool> spool,
       Spool::Open({.directory = data_dir / "spool" / options.session.identity.incarnation()}));
-  auto agent =
-      std::unique_ptr<Agent>(new Agent(std::move(lock), std::move(connection), std::move(spool)));
+  WF_ASSIGN_OR_RETURN(std::unique_ptr<LogOutbox> outbox,
+                      LogOutbox::Open({.directory = data_dir / "log-outbox"}));
+  options.runner.task.outbox = outbox.get();
+  auto agent = std::unique_ptr<Agent>(
+      new Agent(std::move(lock), std::move(connection), std::move(spool), std::move(outbox)));
   agent->drain_timeout_ = options.drain_timeout;
   agent->shutdown_grace_ = options.shutdown_grace;
   WF_RETURN_IF_ERROR(agent->StartParts(std::move(options)));
   return agent;
 }
 
-Agent::Agent(FileLock lock, Connection connection, std::unique_ptr<Spool> spool)
-    : lock_(std::move(lock)), link_(std::move(connection)), spool_(std::move(spool)) {}
+Agent::Agent(FileLock lock, Connection connection, std::unique_ptr<Spool> spool,
+             std::unique_ptr<LogOutbox> outbox)
+    : lock_(std::move(lock)),
+      link_(std::move(connection)),
+      spool_(std::move(spool)),
+      outbox_(std::move(outbox)) {}
 
 absl::Status Agent::StartParts(AgentOptions options) {
   const v1::RegisterWorkerRequest& identity = options.session.identity;
@@ -99,6 +107,7 @@ absl::Status Agent::StartParts(AgentOptions options) {
   callbacks.ended = [this](const std::string& task_id) { relay_->Cancel(task_id); };
   WF_ASSIGN_OR_RETURN(runner_, TaskRunner::Start(std::move(options.runner), std::move(callbacks)));
   reporter_.emplace(identity.worker_id(), identity.incarnation(), link_, *runner_, *spool_);
+  log_shipper_.emplace(identity.worker_id(), identity.incarnation(), link_, *outbox_);
   session_.emplace(std::move(options.session), link_, *runner_, *spool_);
   watch_ = std::thread([this] { WatchLoop(); });
   return absl::OkStatus();
@@ -137,11 +146,14 @@ Agent::~Agent() {
     runner_->Drain(drain_timeout_);
   }
   if (runner_ != nullptr) runner_->Shutdown("the worker is shutting down", shutdown_grace_);
+  const absl::Duration flushed_by = Clock::Real().Monotonic() + shutdown_grace_;
   if (reporter_) reporter_->Flush(shutdown_grace_);
+  if (log_shipper_) log_shipper_->Flush(flushed_by - Clock::Real().Monotonic());
   link_.Stop();
   if (watch_.joinable()) watch_.join();
   session_.reset();
   reporter_.reset();
+  log_shipper_.reset();
   relay_.reset();
 }
 

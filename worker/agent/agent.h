@@ -11,6 +11,8 @@
 #include "core/base/file.h"
 #include "proto/rpc/channel.h"
 #include "worker/agent/coordinator_link.h"
+#include "worker/agent/log_outbox.h"
+#include "worker/agent/log_shipper.h"
 #include "worker/agent/rendezvous_relay.h"
 #include "worker/agent/reporter.h"
 #include "worker/agent/session.h"
@@ -35,10 +37,11 @@ absl::StatusOr<FileLock> LockDataDirectory(const std::filesystem::path& data_dir
 
 // A worker: everything between the coordinator and the trainers of this host. Its data directory
 // (runner.task.data_dir) holds
-//   lock      one worker at a time
-//   spool/    events on their way, in a folder per incarnation
-//   logs/     what ranks printed: {job}/epoch-{e}-rank-{r}.log, inference/{id}.log
-//   tasks/    the assignments of those that run
+//   lock         one worker at a time
+//   spool/       events on their way, in a folder per incarnation
+//   logs/        what ranks printed: {job}/epoch-{e}-rank-{r}.log, inference/{id}.log
+//   log-outbox/  lines of it on their way: {job}/{e}/{r}/
+//   tasks/       the assignments of those that run
 class Agent {
  public:
   // `lock`: of the data directory. Does not wait for the coordinator.
@@ -49,7 +52,8 @@ class Agent {
   ~Agent();
 
  private:
-  Agent(FileLock lock, Connection connection, std::unique_ptr<Spool> spool);
+  Agent(FileLock lock, Connection connection, std::unique_ptr<Spool> spool,
+        std::unique_ptr<LogOutbox> outbox);
   absl::Status StartParts(AgentOptions options);
   void WatchLoop();
   absl::Status Watch(OutcomeLog& log);
@@ -57,6 +61,7 @@ class Agent {
   const FileLock lock_;
   CoordinatorLink link_;
   const std::unique_ptr<Spool> spool_;
+  const std::unique_ptr<LogOutbox> outbox_;
   v1::WatchAssignmentsRequest watch_request_;
   absl::Duration drain_timeout_;
   absl::Duration shutdown_grace_;
@@ -66,6 +71,7 @@ class Agent {
   std::unique_ptr<TaskRunner> runner_;
   std::unique_ptr<RendezvousRelay> relay_;
   std::optional<Reporter> reporter_;
+  std::optional<LogShipper> log_shipper_;
   std::optional<Session> session_;
   std::thread watch_;
 };

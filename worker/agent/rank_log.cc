@@ -15,7 +15,10 @@
 namespace wavefield {
 namespace {
 
-constexpr size_t kMaxLineBytes = 500;
+constexpr char kCut[] = "…";
+// Of a line that is passed on, and of one of the last.
+constexpr size_t kMaxLineBytes = 4096 - (sizeof(kCut) - 1);
+constexpr size_t kMaxLastLineBytes = 500;
 
 // Length of the valid UTF-8 sequence at the front of `text`; 0 if there is none.
 size_t Utf8SequenceLength(std::string_view text) {
@@ -32,12 +35,12 @@ size_t Utf8SequenceLength(std::string_view text) {
   return overlong || outside ? 0 : length;
 }
 
-// At most kMaxLineBytes of `line`, each invalid byte replaced by '?'.
-std::string Printable(std::string_view line) {
+// At most `limit` bytes of `line`, each invalid byte replaced by '?'.
+std::string Printable(std::string_view line, size_t limit) {
   std::string out;
   while (!line.empty()) {
     const size_t length = Utf8SequenceLength(line);
-    if (out.size() + length > kMaxLineBytes) return out + "…";
+    if (out.size() + length > limit) return out + kCut;
     out.append(length == 0 ? "?" : line.substr(0, length));
     line.remove_prefix(length == 0 ? 1 : length);
   }
@@ -46,8 +49,8 @@ std::string Printable(std::string_view line) {
 
 }  // namespace
 
-RankLog::RankLog(std::filesystem::path path, const RankLogOptions& options)
-    : path_(std::move(path)), options_(options) {
+RankLog::RankLog(std::filesystem::path path, const RankLogOptions& options, OnLine on_line)
+    : path_(std::move(path)), options_(options), on_line_(std::move(on_line)) {
   Open();
 }
 
@@ -117,15 +120,24 @@ void RankLog::Remember(std::string_view bytes) {
     if (partial_.size() <= kMaxLineBytes) partial_.append(piece.substr(0, kMaxLineBytes + 4));
     if (newline == std::string_view::npos) return;
     bytes.remove_prefix(newline + 1);
-    lines_.push_back(Printable(partial_));
-    partial_.clear();
-    if (static_cast<int>(lines_.size()) > options_.tail_lines) lines_.pop_front();
+    EndLine();
   }
+}
+
+void RankLog::EndLine() {
+  if (on_line_) on_line_(Printable(partial_, kMaxLineBytes));
+  lines_.push_back(Printable(partial_, kMaxLastLineBytes));
+  partial_.clear();
+  if (static_cast<int>(lines_.size()) > options_.tail_lines) lines_.pop_front();
+}
+
+void RankLog::Finish() {
+  if (!partial_.empty()) EndLine();
 }
 
 std::vector<std::string> RankLog::LastLines() const {
   std::vector<std::string> lines(lines_.begin(), lines_.end());
-  if (!partial_.empty()) lines.push_back(Printable(partial_));
+  if (!partial_.empty()) lines.push_back(Printable(partial_, kMaxLastLineBytes));
   if (static_cast<int>(lines.size()) > options_.tail_lines) lines.erase(lines.begin());
   return lines;
 }

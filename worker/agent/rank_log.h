@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,10 +22,16 @@ struct RankLogOptions {
 // broken costs log lines, never the rank. Not thread-safe.
 class RankLog {
  public:
-  // Appends to `path`; makes its folder.
-  RankLog(std::filesystem::path path, const RankLogOptions& options);
+  // Gets every line: valid UTF-8, at most 4 KiB.
+  using OnLine = std::function<void(std::string line)>;
+
+  // Appends to `path`; makes its folder. `on_line` may be empty.
+  RankLog(std::filesystem::path path, const RankLogOptions& options, OnLine on_line = {});
 
   void Write(std::string_view bytes);
+
+  // Nothing more comes: a line that lacks its end counts as one.
+  void Finish();
 
   // Removes the files.
   void Discard();
@@ -38,9 +45,11 @@ class RankLog {
   void Rotate();
   void WriteToFile(std::string_view bytes);
   void Remember(std::string_view bytes);
+  void EndLine();
 
   std::filesystem::path path_;
   RankLogOptions options_;
+  OnLine on_line_;
   FileDescriptor fd_;
   int64_t size_ = 0;
   bool complained_ = false;

@@ -112,7 +112,9 @@ void RendezvousRelay::Run(int64_t number, const Request& request, const Attempt&
     const absl::Duration pause = backoff.Next();
     // A coordinator that stops cancels what waits on it; a request of ours that was cancelled gets
     // no next context.
-    const bool again = absl::IsUnavailable(status) || absl::IsCancelled(status);
+    // UNAUTHENTICATED: the token is being changed, and this host does not have the new one yet.
+    const bool again =
+        absl::IsUnavailable(status) || absl::IsCancelled(status) || absl::IsUnauthenticated(status);
     if (!again || Clock::Real().Monotonic() + pause >= deadline) break;
     if (!link_.Pause(pause)) break;
   }

@@ -14,6 +14,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "core/base/clock.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
@@ -118,8 +119,14 @@ absl::StatusOr<std::unique_ptr<Task>> Task::Start(const v1::Assignment& assignme
 
 Task::Task(v1::Assignment assignment, const TaskOptions& options, Subprocess process)
     : assignment_(std::move(assignment)),
-      log_(LogPath(assignment_, options), options.log),
-      process_(std::move(process)) {}
+      outbox_(assignment_.has_train() ? options.outbox : nullptr),
+      log_(
+          LogPath(assignment_, options), options.log,
+          outbox_ == nullptr ? RankLog::OnLine()
+                             : [this](std::string line) { lines_.push_back(std::move(line)); }),
+      process_(std::move(process)) {
+  if (outbox_ != nullptr) outbox_->Begin(id());
+}
 
 Task::~Task() {
   std::error_code error;
@@ -155,6 +162,11 @@ void Task::ReadLog() {
   const LogScope about(TaskLogFields(id()));
   std::string bytes;
   for (int i = 0; i < kReadsPerTurn && ReadSome(log_pipe_, bytes); ++i) log_.Write(bytes);
+  PassLinesOn();
+}
+
+void Task::PassLinesOn() {
+  if (!lines_.empty()) outbox_->Append(id(), std::exchange(lines_, {}), absl::Now());
 }
 
 void Task::WriteChannel() {
@@ -216,6 +228,9 @@ std::optional<v1::TaskExited> Task::Poll(const Receiver& receive) {
     ReadChannel(receive);
     ReadLog();
   }
+  log_.Finish();
+  PassLinesOn();
+  if (outbox_ != nullptr) outbox_->End(id());
   v1::TaskExited exited;
   if (exit->code) exited.set_code(*exit->code);
   if (exit->signal) exited.set_signal(*exit->signal);

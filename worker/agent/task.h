@@ -15,6 +15,7 @@
 #include "core/base/subprocess.h"
 #include "wavefield/v1/worker_service.pb.h"
 #include "worker/agent/channel.h"
+#include "worker/agent/log_outbox.h"
 #include "worker/agent/rank_log.h"
 
 namespace wavefield {
@@ -31,6 +32,7 @@ struct TaskOptions {
   std::string address;  // where other ranks reach this host
   LogOptions logging;
   RankLogOptions log;
+  LogOutbox* outbox = nullptr;  // takes the lines of training ranks; null: they stay here
 };
 
 // One trainer process: its channel, its log, and how it is ended. All its descriptors are
@@ -74,9 +76,12 @@ class Task {
 
  private:
   Task(v1::Assignment assignment, const TaskOptions& options, Subprocess process);
+  void PassLinesOn();
 
   v1::Assignment assignment_;
   std::filesystem::path task_file_;
+  LogOutbox* const outbox_;         // null: nobody wants the lines
+  std::vector<std::string> lines_;  // for the outbox
   RankLog log_;
   FileDescriptor channel_;
   FileDescriptor log_pipe_;

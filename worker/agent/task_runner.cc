@@ -27,13 +27,6 @@ int AllSlots(const TaskRunnerOptions& options) {
   return options.slots + (options.gpus == nullptr ? 0 : options.gpus->slots());
 }
 
-v1::TaskExited NotStarted(const std::string& reason) {
-  v1::TaskExited exited;
-  exited.set_code(kCouldNotStart);
-  exited.add_last_lines(absl::StrCat("the worker could not start it: ", reason));
-  return exited;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TaskRunner>> TaskRunner::Start(TaskRunnerOptions options,
@@ -184,7 +177,7 @@ void TaskRunner::Advance() {
   for (const auto& [assignment, reason] : actions.refuse) {
     const LogScope about(TaskLogFields(assignment.task_id()));
     spdlog::error("task {}: refused: {}", assignment.task_id(), reason);
-    ReportExit(assignment.task_id(), NotStarted(reason));
+    ReportNotStarted(assignment, reason);
   }
   for (const v1::Assignment& assignment : actions.start) StartTask(assignment);
   const auto for_each = [&](const std::vector<std::string>& ids, auto&& act) {
@@ -208,7 +201,7 @@ void TaskRunner::StartTask(const v1::Assignment& assignment) {
   if (!task.ok()) {
     if (options_.gpus != nullptr) options_.gpus->Vacate(assignment.slot());
     spdlog::error("task {}: not started: {}", assignment.task_id(), task.status().ToString());
-    ReportExit(assignment.task_id(), NotStarted(std::string(task.status().message())));
+    ReportNotStarted(assignment, std::string(task.status().message()));
     return;
   }
   const pid_t pid = (*task)->pid();
@@ -267,6 +260,19 @@ void TaskRunner::Receive(const v1::Assignment& assignment, TrainerMessage messag
   } else {
     callbacks_.rendezvous_wait(assignment, std::get<RendezvousWait>(message));
   }
+}
+
+void TaskRunner::ReportNotStarted(const v1::Assignment& assignment, const std::string& reason) {
+  const std::string line = absl::StrCat("the worker could not start it: ", reason);
+  if (LogOutbox* outbox = options_.task.outbox; outbox != nullptr && assignment.has_train()) {
+    outbox->Begin(assignment.task_id());
+    outbox->Append(assignment.task_id(), {line}, absl::Now());
+    outbox->End(assignment.task_id());
+  }
+  v1::TaskExited exited;
+  exited.set_code(kCouldNotStart);
+  exited.add_last_lines(line);
+  ReportExit(assignment.task_id(), std::move(exited));
 }
 
 void TaskRunner::ReportExit(const std::string& task_id, v1::TaskExited exited) {

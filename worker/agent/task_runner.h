@@ -82,6 +82,7 @@ class TaskRunner {
   void PollDescriptors();
   void Publish();
   void Receive(const v1::Assignment& assignment, TrainerMessage message);
+  void ReportNotStarted(const v1::Assignment& assignment, const std::string& reason);
   void ReportExit(const std::string& task_id, v1::TaskExited exited);
   int64_t Report(const std::string& task_id, const std::function<void(v1::WorkerEvent&)>& fill);
 

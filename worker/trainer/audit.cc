@@ -110,8 +110,7 @@ absl::Status Audit(const AuditTask& task, int threads, const OutputSink& sink) {
     const TokenStream& text = dataset.validation();
     if (text.size() < 2) {
       return absl::FailedPreconditionError(
-          fmt::format("the held-out text of {} has {} tokens; an audit needs at least 2",
-                      task.dataset.string(), text.size()));
+          fmt::format("the held-out text has {} tokens; an audit needs at least 2", text.size()));
     }
     windows = SpreadWindows(text, count, length);
   }

@@ -17,11 +17,10 @@ namespace {
 constexpr int kChannelFd = 3;
 
 absl::Status RunTraining(const nlohmann::json& assignment, const HostOptions& host,
-                         WorkerChannel& channel) {
+                         WorkerChannel& channel, RunPosition& position) {
   WF_ASSIGN_OR_RETURN(const TrainTask task, ParseTrainTask(assignment));
-  SetLogFields(
-      {.job = task.job.substr(task.job.rfind('/') + 1), .rank = task.rank, .epoch = task.epoch});
-  WF_ASSIGN_OR_RETURN(const auto trainer, Trainer::Create(task, host, channel));
+  SetLogFields(LogFieldsOf(task));
+  WF_ASSIGN_OR_RETURN(const auto trainer, Trainer::Create(task, host, channel, position));
   return trainer->Run();
 }
 
@@ -42,14 +41,14 @@ absl::Status RunInference(const nlohmann::json& assignment, const HostOptions& h
   return Generate(task, host.threads, sink);
 }
 
-absl::Status Run(const std::filesystem::path& file, const HostOptions& host,
-                 WorkerChannel& channel) {
+absl::Status Run(const std::filesystem::path& file, const HostOptions& host, WorkerChannel& channel,
+                 RunPosition& position) {
   WF_ASSIGN_OR_RETURN(const std::string text, ReadFile(file, 64 << 20));
   const auto assignment = nlohmann::json::parse(text, nullptr, false);
   if (assignment.is_discarded() || !assignment.is_object()) {
     return absl::InvalidArgumentError(fmt::format("{} is not a JSON object", file.string()));
   }
-  if (assignment.contains("train")) return RunTraining(assignment, host, channel);
+  if (assignment.contains("train")) return RunTraining(assignment, host, channel, position);
   if (assignment.contains("inference")) return RunInference(assignment, host, channel);
   return absl::InvalidArgumentError(fmt::format("{} holds no task", file.string()));
 }
@@ -62,7 +61,8 @@ int RunTask(const std::filesystem::path& file, const HostOptions& host) {
     return kExitError;
   }
   WorkerChannel channel{FileDescriptor(kChannelFd)};
-  const absl::Status status = Run(file, host, channel);
+  RunPosition position;
+  const absl::Status status = Run(file, host, channel, position);
   if (status.ok()) return kExitOk;
   if (absl::IsAborted(status)) {
     // A peer's connection may break before the worker says why: its word comes first.
@@ -71,7 +71,11 @@ int RunTask(const std::filesystem::path& file, const HostOptions& host) {
     return kExitAborted;
   }
   spdlog::error("failed: {}", status.ToString());
-  channel.SendEvent({{"fatal", status.ToString()}});
+  channel.SendEvent({{"failure",
+                      {{"code", status.raw_code()},
+                       {"message", WithoutRoot(std::string(status.message()), host)},
+                       {"phase", position.phase},
+                       {"step", position.step}}}});
   return kExitError;
 }
 

@@ -14,6 +14,7 @@ absl::StatusOr<StepAgreement> Agree(const StepShare& mine, Communicator& communi
       mine.sums.loss, static_cast<double>(mine.sums.tokens), static_cast<double>(mine.sums.correct),
       phases.data, phases.forward, phases.backward, phases.communicate, phases.optimize,
       phases.checkpoint, mine.stop ? 1.0 : 0.0, mine.budget ? 1.0 : 0.0, mine.save_due ? 1.0 : 0.0,
+      mine.save.busy ? 1.0 : 0.0, mine.save.failed ? 1.0 : 0.0,
       // Halves of 32 bits: a double holds their sums exactly.
       static_cast<double>(mine.batch_digest >> 32),
       static_cast<double>(mine.batch_digest & 0xFFFFFFFF)};
@@ -24,7 +25,7 @@ absl::StatusOr<StepAgreement> Agree(const StepShare& mine, Communicator& communi
       phases.data + phases.forward + phases.backward;
   WF_RETURN_IF_ERROR(communicator.AllReduceSum(v));
   const double ranks = communicator.world_size();
-  const auto high_digest = static_cast<uint64_t>(v[12]);
+  const auto high_digest = static_cast<uint64_t>(v[14]);
   const auto busy = std::span(v).subspan(shared);
   const auto [fastest, slowest] = std::ranges::minmax_element(busy);
   return StepAgreement{.sums = {.loss = v[0],
@@ -39,7 +40,8 @@ absl::StatusOr<StepAgreement> Agree(const StepShare& mine, Communicator& communi
                        .stop = v[9] > 0,
                        .budget = v[10] > 0,
                        .save_due = v[11] > 0,
-                       .batch_digest = (high_digest << 32) + static_cast<uint64_t>(v[13]),
+                       .save = {.busy = v[12] > 0, .failed = v[13] > 0},
+                       .batch_digest = (high_digest << 32) + static_cast<uint64_t>(v[15]),
                        .rank_skew_seconds = *slowest - *fastest,
                        .slowest_rank = static_cast<int>(slowest - busy.begin())};
 }

@@ -5,6 +5,7 @@
 #include "absl/status/statusor.h"
 #include "core/comm/communicator.h"
 #include "core/model/model.h"
+#include "worker/trainer/checkpoint_saver.h"
 #include "worker/trainer/events.h"
 
 namespace wavefield {
@@ -16,6 +17,7 @@ struct StepShare {
   bool stop = false;          // a stop was asked for
   bool budget = false;        // the time is used up
   bool save_due = false;      // by the clock
+  SaveShare save;             // of the checkpoint that is being written
   uint64_t batch_digest = 0;  // of its windows
 };
 
@@ -26,6 +28,7 @@ struct StepAgreement {
   bool stop = false;    // if any rank says so, like the next two
   bool budget = false;
   bool save_due = false;
+  SaveShare save;
   uint64_t batch_digest = 0;  // sum modulo 2^64
   // How much longer the slowest rank took than the fastest to read its data, forward and backward.
   double rank_skew_seconds = 0;
@@ -34,7 +37,7 @@ struct StepAgreement {
 
 // Another number for everything that changes what Agree() sends: ranks of different numbers must
 // not train together.
-inline constexpr int kStepReports = 2;
+inline constexpr int kStepReports = 3;
 
 // Called by all ranks together; the same on each.
 absl::StatusOr<StepAgreement> Agree(const StepShare& mine, Communicator& communicator);

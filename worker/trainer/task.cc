@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "absl/strings/str_replace.h"
 #include "core/base/json_numbers.h"
 #include "core/base/status_macros.h"
 
@@ -20,6 +21,18 @@ absl::StatusOr<ModelConfig> ModelOf(nlohmann::json spec) {
 
 }  // namespace
 
+LogFields LogFieldsOf(const TrainTask& task, std::optional<int64_t> step) {
+  return {.job = task.job.substr(task.job.rfind('/') + 1),
+          .rank = task.rank,
+          .epoch = task.epoch,
+          .step = step};
+}
+
+std::string WithoutRoot(const std::string& message, const HostOptions& host) {
+  const std::string root = std::filesystem::absolute(host.storage_root).lexically_normal().string();
+  return absl::StrReplaceAll(message, {{root + "/", ""}});
+}
+
 absl::StatusOr<TrainTask> ParseTrainTask(const nlohmann::json& assignment) {
   TrainTask task;
   try {
@@ -35,6 +48,7 @@ absl::StatusOr<TrainTask> ParseTrainTask(const nlohmann::json& assignment) {
     train.at("dataset_content_hash").get_to(task.dataset_content_hash);
     train.at("checkpoint_directory").get_to(task.checkpoint_directory);
     train.at("resume_candidates").get_to(task.resume_candidates);
+    task.init_from_directory = train.value("init_from_directory", "");
     task.device = task.spec.at("resources").value("device", task.device);
     WF_ASSIGN_OR_RETURN(task.model, ModelOf(task.spec.at("model")));
   } catch (const std::exception& error) {

@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/base/logging.h"
 #include "core/model/config/model_config.h"
 #include "core/model/config/training_config.h"
 
@@ -35,7 +37,14 @@ struct TrainTask {
   std::string dataset_content_hash;
   std::string checkpoint_directory;
   std::vector<std::string> resume_candidates;  // newest first
+  std::string init_from_directory;  // without candidates, weights come from here; "": drawn
 };
+
+// What the log's lines about it have; `step`: about what was done then.
+LogFields LogFieldsOf(const TrainTask& task, std::optional<int64_t> step = std::nullopt);
+
+// A message as users read it: paths in the storage are relative to its root.
+std::string WithoutRoot(const std::string& message, const HostOptions& host);
 
 struct EvaluateTask {
   std::filesystem::path checkpoint;

@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <stop_token>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -26,8 +24,6 @@ namespace {
 // most so many heads in all layers: the event fits a line of the channel (worker/channel.md).
 constexpr int64_t kInspectedTokens = 2048;
 constexpr int64_t kMaxReportedHeads = 8192;
-constexpr absl::Duration kConnectTimeout = absl::Minutes(2);
-constexpr absl::Duration kOperationTimeout = absl::Minutes(30);
 
 absl::Duration Now() { return Clock::Real().Monotonic(); }
 
@@ -43,159 +39,16 @@ class PhaseTimer {
   absl::Duration last_ = Now();
 };
 
-nlohmann::json Fingerprint(const Device& device, int world_size) {
-  std::string libraries = device.backend->fingerprint();
-  if (device.cuda != nullptr && world_size > 1) {
-    libraries += fmt::format(" NCCL {}", device.cuda->nccl_version);
-  }
-  return {{"backend", device.backend->name()},
-          {"libraries", libraries},
-          {"threads", device.backend->threads()},
-          {"world_size", world_size}};
-}
-
 }  // namespace
-
-absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const TrainTask& task,
-                                                         const HostOptions& host,
-                                                         WorkerChannel& channel) {
-  WF_ASSIGN_OR_RETURN(Dataset dataset, Dataset::Open(host.storage_root / task.dataset_directory,
-                                                     VerifyMode::kQuick));
-  if (dataset.content_hash() != task.dataset_content_hash) {
-    return absl::FailedPreconditionError(fmt::format(
-        "{} has content hash {}, the job was created for {}; prepare it again or submit "
-        "a new job",
-        task.dataset, dataset.content_hash(), task.dataset_content_hash));
-  }
-  if (dataset.train().size() <= task.training.sequence_length) {
-    return absl::FailedPreconditionError(fmt::format("{} has {} training tokens; a window needs {}",
-                                                     task.dataset, dataset.train().size(),
-                                                     task.training.sequence_length + 1));
-  }
-  WF_ASSIGN_OR_RETURN(Device device, OpenDevice(task.device, host.threads));
-  WF_RETURN_IF_ERROR(CheckMemory(device, task.model, task.training, task.world_size));
-  auto trainer = std::unique_ptr<Trainer>(
-      new Trainer(task, host, channel, std::move(dataset), std::move(device)));
-  WF_RETURN_IF_ERROR(trainer->MeetPeers());
-  WF_RETURN_IF_ERROR(trainer->VerifyDataset());
-  WF_RETURN_IF_ERROR(trainer->Resume());
-  return trainer;
-}
-
-Trainer::Trainer(const TrainTask& task, const HostOptions& host, WorkerChannel& channel,
-                 Dataset dataset, Device device)
-    : task_(task),
-      host_(host),
-      channel_(channel),
-      dataset_(std::move(dataset)),
-      sampler_(dataset_.train().size(), task.training.sequence_length, task.training.batch_size,
-               task.training.seed),
-      device_(std::move(device)),
-      backend_(*device_.backend),
-      matmul_rate_(MeasureMatMulRate(backend_, ExecutionOf(task.training).activations)),
-      model_(backend_, task.model, ExecutionOf(task.training)),
-      optimizer_(backend_, model_.layout(), task.training),
-      state_{.model = model_, .optimizer = optimizer_},
-      keeper_(task, host, Fingerprint(device_, task.world_size)) {
-  const MemoryEstimate plan =
-      EstimateMemory(task.model, task.training, host.threads, task.device, task.world_size);
-  model_.arena().Reserve(static_cast<size_t>(plan.activations));
-  backend_.ReserveWorkspace(static_cast<size_t>(plan.reserved));
-}
-
-absl::Status Trainer::MeetPeers() {
-  if (task_.world_size == 1) {
-    communicator_ = MakeSoloCommunicator();
-    gradient_communicator_ = communicator_;
-  } else {
-    std::stop_source cancel;
-    channel_.OnAbort([cancel](const std::string&) mutable { cancel.request_stop(); });
-    const GlooOptions options{.rank = task_.rank,
-                              .world_size = task_.world_size,
-                              .address = host_.address,
-                              .connect_timeout = kConnectTimeout,
-                              .operation_timeout = kOperationTimeout,
-                              .cancel = cancel.get_token()};
-    WF_ASSIGN_OR_RETURN(communicator_, MakeGlooCommunicator(options, channel_));
-    gradient_communicator_ = communicator_;
-    if (device_.cuda != nullptr) {
-      const NcclOptions nccl{.rank = task_.rank,
-                             .world_size = task_.world_size,
-                             .connect_timeout = kConnectTimeout,
-                             .operation_timeout = kOperationTimeout,
-                             .cancel = cancel.get_token()};
-      WF_ASSIGN_OR_RETURN(gradient_communicator_,
-                          device_.cuda->make_communicator(backend_, nccl, channel_));
-    }
-  }
-  channel_.OnAbort([host = communicator_, weak_device = std::weak_ptr(gradient_communicator_)](
-                       const std::string& reason) {
-    host->Abort(reason);
-    if (const auto device = weak_device.lock()) device->Abort(reason);
-  });
-  // Ranks that round differently would drift apart, and those of another release would not
-  // understand each other. Muon steps by matrix products, whose bits depend on the threads.
-  std::string arithmetic = fmt::format("{} reports={}", backend_.fingerprint(), kStepReports);
-  if (task_.training.optimizer == "muon") {
-    arithmetic += fmt::format(" threads={}", backend_.threads());
-  }
-  const auto kind = static_cast<double>(HashName(arithmetic) >> 16);
-  std::array<double, 2> sums = {matmul_rate_, kind};
-  WF_RETURN_IF_ERROR(communicator_->AllReduceSum(sums));
-  if (sums[1] != kind * task_.world_size) {
-    return absl::FailedPreconditionError(fmt::format(
-        "the ranks do not compute alike: this host has {}, another differs; train on "
-        "hosts with the same instruction set, libraries and release of the programs{}",
-        arithmetic, task_.training.optimizer == "muon" ? ", on equally many threads" : ""));
-  }
-  group_matmul_rate_ = sums[0];
-  spdlog::info("rank {} of {} met its peers; {}", task_.rank, task_.world_size,
-               backend_.fingerprint());
-  return absl::OkStatus();
-}
-
-absl::Status Trainer::VerifyDataset() {
-  absl::Status status;
-  if (task_.rank == 0) status = Dataset::Open(dataset_.directory(), VerifyMode::kFull).status();
-  WF_ASSIGN_OR_RETURN(const bool sound, OkOnEveryRank(status, *communicator_));
-  if (sound) return absl::OkStatus();
-  return status.ok() ? absl::AbortedError("rank 0 found the dataset damaged") : status;
-}
-
-absl::Status Trainer::Resume() {
-  model_.ZeroGradients();
-  WF_ASSIGN_OR_RETURN(const ResumedFrom resumed, keeper_.Resume(state_, *communicator_));
-  if (resumed.directory.empty()) {
-    model_.Initialize(task_.training.seed);
-    optimizer_.BeginAverage(model_.parameters());
-  }
-  SetLogStep(state_.step);
-  saved_step_ = state_.step;
-  last_save_ = Now();
-  budget_reached_ =
-      task_.training.max_minutes > 0 && state_.trained_seconds >= 60 * task_.training.max_minutes;
-  spdlog::info("training begins at step {}, {}", state_.step + 1,
-               resumed.directory.empty() ? "from scratch" : "resumed from " + resumed.directory);
-  for (const std::string& warning : resumed.warnings) Warn(warning);
-  if (task_.rank == 0) {
-    channel_.SendEvent({{"training_started",
-                         {{"first_step", state_.step + 1},
-                          {"resumed_from", resumed.directory},
-                          {"exact", resumed.exact},
-                          {"fingerprint", Fingerprint(device_, task_.world_size).dump()},
-                          {"refused_checkpoints", resumed.refused}}}});
-  }
-  return absl::OkStatus();
-}
 
 absl::Status Trainer::Run() {
   while (!Finished()) {
     WF_RETURN_IF_ERROR(TrainStep());
   }
   if (!stopped_ && state_.evaluation_step != state_.step) WF_RETURN_IF_ERROR(Evaluate());
-  if (saved_step_ != state_.step) {
-    WF_RETURN_IF_ERROR(Save());
-    if (saved_step_ != state_.step) {
+  if (state_.step != restored_step_) {
+    WF_RETURN_IF_ERROR(Save(CheckpointSaver::Mode::kNow));
+    if (saver_.saved_step() != state_.step) {
       return absl::UnavailableError(
           fmt::format("the last checkpoint, at step {}, could not be written", state_.step));
     }
@@ -214,6 +67,7 @@ bool Trainer::Finished() const {
 
 absl::Status Trainer::TrainStep() {
   const absl::Duration start = Now();
+  position_.phase = "step";
   PhaseSeconds phases;
   if (device_.cuda != nullptr) device_.cuda->set_step(state_.step + 1);
   phases.checkpoint = std::exchange(save_seconds_, 0);
@@ -228,7 +82,9 @@ absl::Status Trainer::TrainStep() {
   WF_ASSIGN_OR_RETURN(StepAgreement agreed, Agree(Share(sums, phases), *communicator_));
   timer.Charge(agreed.phases.communicate);  // waiting for slower ranks
 
-  ++state_.step;
+  saver_.Advance(agreed.save);
+
+  position_.step = ++state_.step;
   SetLogStep(state_.step);
   state_.total_tokens += agreed.sums.tokens;
   state_.loss = agreed.sums.loss / static_cast<double>(agreed.sums.tokens);
@@ -269,7 +125,10 @@ absl::Status Trainer::TrainStep() {
 
   const auto due = [&](int64_t every) { return every > 0 && state_.step % every == 0; };
   if (due(task_.training.evaluate_every_steps)) WF_RETURN_IF_ERROR(Evaluate());
-  if (due(task_.training.checkpoint_every_steps) || agreed.save_due) WF_RETURN_IF_ERROR(Save());
+  // That at the end is written when all else is done.
+  if ((due(task_.training.checkpoint_every_steps) || agreed.save_due) && !Finished()) {
+    return Save(CheckpointSaver::Mode::kBehind);
+  }
   return absl::OkStatus();
 }
 
@@ -305,6 +164,7 @@ StepShare Trainer::Share(const LossSums& sums, const PhaseSeconds& phases) const
   StepShare share{.sums = sums,
                   .phases = phases,
                   .stop = channel_.stop_requested(),
+                  .save = saver_.share(),
                   .batch_digest = share_digest_};
   if (task_.rank != 0) return share;
   const TrainingConfig& training = task_.training;
@@ -312,12 +172,13 @@ StepShare Trainer::Share(const LossSums& sums, const PhaseSeconds& phases) const
                               phases.optimize + phases.checkpoint;
   share.budget = training.max_minutes > 0 &&
                  state_.trained_seconds + step_seconds >= 60 * training.max_minutes;
-  share.save_due = training.checkpoint_every_minutes > 0 &&
+  share.save_due = training.checkpoint_every_minutes > 0 && !saver_.under_way() &&
                    absl::ToDoubleMinutes(Now() - last_save_) >= training.checkpoint_every_minutes;
   return share;
 }
 
 absl::Status Trainer::Evaluate() {
+  position_.phase = "evaluation";
   if (dataset_.validation().size() < 2) return absl::OkStatus();
   const auto evaluate = [&] {
     return EvaluateStream(model_, dataset_.validation(), dataset_.token_bytes(),
@@ -369,35 +230,34 @@ void Trainer::ReportFieldHealth() {
                                         task_.attempt, absl::Now())}});
 }
 
-absl::Status Trainer::Save() {
-  const absl::Duration start = Now();
-  const auto report = [&](const SavedCheckpoint& saved) {
-    spdlog::info("checkpoint {}", saved.directory);
-    channel_.SendEvent({{"checkpoint_saved",
-                         {{"step", state_.step},
-                          {"directory", saved.directory},
-                          {"bytes", saved.bytes},
-                          {"seconds", absl::ToDoubleSeconds(Now() - start)},
-                          {"manifest", saved.manifest}}}});
-  };
-  const absl::Status saved = keeper_.Save(state_, *communicator_, report);
+absl::Status Trainer::Save(CheckpointSaver::Mode mode) {
+  position_.phase = "checkpoint";
   last_save_ = Now();
-  save_seconds_ = absl::ToDoubleSeconds(last_save_ - start);
-  if (absl::IsAborted(saved)) return saved;
-  if (saved.ok()) {
-    saved_step_ = state_.step;
-  } else {
-    ReportFailedSave(saved.ToString());
-  }
-  return absl::OkStatus();
+  const absl::Status group = saver_.Save(mode, *communicator_);
+  save_seconds_ = absl::ToDoubleSeconds(Now() - last_save_);
+  return group;
+}
+
+void Trainer::ReportSaved(const SavedCheckpoint& saved) {
+  const LogScope about(LogFieldsOf(task_, saved.step));
+  spdlog::info("checkpoint {}", saved.directory);
+  channel_.SendEvent({{"checkpoint_saved",
+                       {{"step", saved.step},
+                        {"directory", saved.directory},
+                        {"bytes", saved.bytes},
+                        {"seconds", absl::ToDoubleSeconds(saved.stall)},
+                        {"write_seconds", absl::ToDoubleSeconds(saved.duration)},
+                        {"manifest", saved.manifest}}}});
 }
 
 // The failure is one of the job: rank 0 reports it, the others what they know of its cause.
-void Trainer::ReportFailedSave(const std::string& why) {
-  const std::string message = fmt::format("no checkpoint at step {}: {}", state_.step, why);
+void Trainer::ReportFailedSave(int64_t step, const absl::Status& why) {
+  const LogScope about(LogFieldsOf(task_, step));
+  const std::string reason = WithoutRoot(why.ToString(), host_);
+  const std::string message = fmt::format("no checkpoint at step {}: {}", step, reason);
   if (task_.rank != 0) return Warn(message);
   spdlog::warn("{}", message);
-  channel_.SendEvent({{"checkpoint_failed", {{"step", state_.step}, {"message", why}}}});
+  channel_.SendEvent({{"checkpoint_failed", {{"step", step}, {"message", reason}}}});
 }
 
 void Trainer::Warn(const std::string& message) {

@@ -30,14 +30,19 @@ WorkerChannel::~WorkerChannel() {
 }
 
 void WorkerChannel::SendEvent(nlohmann::json event) {
+  const absl::MutexLock lock(&write_mutex_);
   event["uptime_seconds"] = absl::ToDoubleSeconds(Clock::Real().Monotonic() - process_start);
-  Send({{"event", std::move(event)}});
+  SendLocked({{"event", std::move(event)}});
 }
 
 void WorkerChannel::Send(const nlohmann::json& message) {
+  const absl::MutexLock lock(&write_mutex_);
+  SendLocked(message);
+}
+
+void WorkerChannel::SendLocked(const nlohmann::json& message) {
   const std::string line =
       message.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  const absl::MutexLock lock(&write_mutex_);
   for (size_t sent = 0; sent < line.size();) {
     const ssize_t put = ::send(socket_.get(), line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
     if (put < 0 && errno == EINTR) continue;

@@ -43,6 +43,7 @@ class WorkerChannel final : public RendezvousStore {
 
  private:
   void Send(const nlohmann::json& message);
+  void SendLocked(const nlohmann::json& message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
   absl::StatusOr<std::string> Call(const std::string& kind, nlohmann::json request,
                                    absl::Duration timeout);
   void ReadLoop();

@@ -1,10 +1,12 @@
 """Client of the Wavefield training service: `wavefield.Client`."""
 
 from . import api
-from .client import Client, Generation, has_ended, state_of
+from .client import Client
 from .errors import (Aborted, AlreadyExists, Cancelled, DataLoss, DeadlineExceeded, FailedPrecondition, Internal,
                      InvalidArgument, InvalidSpec, NotFound, OutOfRange, PermissionDenied, ResourceExhausted,
                      Unauthenticated, Unavailable, Unimplemented, Violation, WavefieldError)
+from .inference import Generation
+from .jobs import has_ended, state_of
 from .specs import build_spec
 from .tables import Table, to_dict
 

@@ -35,15 +35,18 @@ _OPTIONS = [
 class Connection:
     """Thread-safe. Methods are named as "JobService.GetJob"; requests are given by their fields."""
 
-    def __init__(self, address, token, ca, timeout):
+    def __init__(self, address, token, ca, timeout, client_certificate=None, client_key=None):
         self.address, self._timeout = address, timeout
+        if bool(client_certificate) != bool(client_key) or (client_certificate and not ca):
+            raise errors.InvalidArgument("client_certificate, client_key and ca go together")
         if token and not ca and not _is_loopback(address):
             raise errors.InvalidArgument(
                 f"the token would be sent in the clear to {address}; give the coordinator's certificate authority: "
                 "ca=FILE")
         self._metadata = [("authorization", f"Bearer {token.strip()}")] if token else []
         if ca:
-            credentials = grpc.ssl_channel_credentials(pathlib.Path(ca).read_bytes())
+            credentials = grpc.ssl_channel_credentials(
+                *(pathlib.Path(file).read_bytes() if file else None for file in (ca, client_key, client_certificate)))
             self._channel = grpc.secure_channel(address, credentials, options=_OPTIONS)
         else:
             self._channel = grpc.insecure_channel(address, options=_OPTIONS)
@@ -79,6 +82,22 @@ class Connection:
             raise errors.from_rpc(error, self.address) from None
         finally:
             answers.cancel()
+
+    def exchange(self, method, requests, on_end):
+        """The answers of a stream both ways; `requests` yields the fields of what is sent. on_end: called when it is
+        over, whoever ended it."""
+        service, name = method.split(".")
+        message = api.message_class(api.method(service, name).input_type.full_name)
+        call, _ = self._prepare(method, {}, self._channel.stream_stream)
+        answers = call((message(**fields) for fields in requests), metadata=self._metadata)
+        answers.add_callback(on_end)
+        try:
+            yield from answers
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error, self.address) from None
+        finally:
+            answers.cancel()
+            on_end()
 
     @staticmethod
     def _prepare(method, fields, connect):

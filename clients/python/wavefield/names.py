@@ -18,6 +18,11 @@ def dataset_name(dataset):
     return _name(dataset, "datasets/", "dataset")
 
 
+def worker_name(worker):
+    """ "w1" and "workers/w1" are "workers/w1"; so is a Worker. """
+    return "workers/" + _text(worker).removeprefix("workers/")
+
+
 def checkpoint_name(checkpoint):
     """ "first" (its newest), "first@100", "jobs/first/checkpoints/100-1", a Job (its newest), or a Checkpoint. """
     text = _text(checkpoint)

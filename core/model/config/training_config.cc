@@ -123,7 +123,7 @@ std::vector<FieldViolation> Validate(const TrainingConfig& c, int64_t world_size
   ValidateOptimizer(c, v);
   v.Range<int64_t>("checkpoint.every_steps", c.checkpoint_every_steps, 0, int64_t{1} << 40);
   v.Range<double>("checkpoint.every_minutes", c.checkpoint_every_minutes, 0, 525600.0);
-  v.Range<int64_t>("checkpoint.keep_last", c.keep_last, 1, 1000000);
+  v.Range<int64_t>("checkpoint.keep_last", c.keep_last, 1, 10000);
   v.Range<int64_t>("evaluation.every_steps", c.evaluate_every_steps, 0, int64_t{1} << 40);
   v.Range<int64_t>("evaluation.max_tokens", c.evaluate_max_tokens, 0, int64_t{1} << 40);
   return v.Take();

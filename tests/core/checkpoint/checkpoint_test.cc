@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "core/base/checksum.h"
+#include "core/checkpoint/snapshot.h"
+#include "tests/core/checkpoint/forwarding_storage.h"
 #include "tests/core/checkpoint/sample_checkpoint.h"
 
 namespace wavefield {
@@ -83,6 +85,73 @@ TEST_P(WorldSizeTest, LoadsTheBitsThatWereSaved) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, WorldSizeTest, testing::Values(1, 2, 3, 8));
+
+TEST_P(WorldSizeTest, SnapshotsAreWrittenAsTheTensorsWereWhenTheyWereTaken) {
+  const SampleState state(1), changed(2);
+  ASSERT_TRUE(WriteSample(storage_, {1, 1}, state, GetParam()).ok());
+  std::vector<ShardSnapshot> snapshots;
+  for (int rank = 0; rank < GetParam(); ++rank) {
+    snapshots.emplace_back(state.model.tensors(), state.optimizer.tensors(), rank, GetParam())
+        .Take();
+  }
+  for (size_t i = 0; i < state.model.tensors().size(); ++i) {
+    const Tensor &to = state.model.tensors()[i].tensor, &from = changed.model.tensors()[i].tensor;
+    std::memcpy(to.data, from.data, to.bytes());
+  }
+  uint64_t bytes = 0;
+  for (int rank = 0; rank < GetParam(); ++rank) {
+    const ShardSnapshot& mine = snapshots[static_cast<size_t>(rank)];
+    ASSERT_TRUE(WriteCheckpointShard(storage_, PathOf({1, 2}), rank, GetParam(), mine.model(),
+                                     mine.optimizer(),
+                                     {{"format", "wavefield"}, {"config", "{\"form\":\"modern\"}"}})
+                    .ok());
+    bytes += mine.bytes();
+  }
+  ASSERT_TRUE(
+      CommitCheckpoint(storage_, PathOf({1, 2}), SampleManifest({1, 2}, GetParam()), {}).ok());
+  EXPECT_EQ(VerifyCheckpoint(Local({1, 2}), VerifyLevel::kFull)->files,
+            VerifyCheckpoint(Local({1, 1}), VerifyLevel::kFull)->files);
+  uint64_t expected = 0;
+  for (const auto& set : {&state.model, &state.optimizer}) {
+    for (const NamedTensor& named : set->tensors()) expected += named.tensor.bytes();
+  }
+  EXPECT_EQ(bytes, expected);
+}
+
+TEST_F(CheckpointTest, AWriterThatIsCancelledLeavesNoSidecar) {
+  // Asks for the end when so many files were begun.
+  struct Stopping final : ForwardingStorage {
+    Stopping(Storage& storage, int files) : ForwardingStorage(storage), left(files) {}
+    absl::StatusOr<std::unique_ptr<StorageWriter>> Create(const std::string& path) override {
+      if (--left == 0) stop.request_stop();
+      return ForwardingStorage::Create(path);
+    }
+    int left;
+    std::stop_source stop;
+  };
+  const SampleState state(1);
+  for (const int files : {1, 2}) {
+    Stopping stopping(storage_, files);
+    const absl::Status status =
+        WriteCheckpointShard(stopping, PathOf({1, 1}), 0, 1, state.model.tensors(),
+                             state.optimizer.tensors(), {}, stopping.stop.get_token());
+    EXPECT_TRUE(absl::IsAborted(status)) << status;
+    EXPECT_EQ(storage_.List(PathOf({1, 1}))->size(), static_cast<size_t>(files - 1));
+  }
+}
+
+TEST_F(CheckpointTest, RoomIsTheBytesAndFivePercentMore) {
+  struct Small final : ForwardingStorage {
+    using ForwardingStorage::ForwardingStorage;
+    absl::StatusOr<uint64_t> FreeBytes() override { return 1050; }
+  };
+  Small small(storage_);
+  EXPECT_TRUE(CheckRoom(small, 1000).ok());
+  const absl::Status status = CheckRoom(small, 1020);
+  EXPECT_TRUE(absl::IsResourceExhausted(status));
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("needs 1071 bytes"), HasSubstr("1050 are free")));
+}
 
 TEST_F(CheckpointTest, TheIndexNamesTheFileOfEveryModelTensor) {
   const SampleState state(1);

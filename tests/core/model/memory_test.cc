@@ -117,7 +117,11 @@ TEST(MemoryEstimate, WhatAGpuReservesForItsOperationsIsCountedOnce) {
   EXPECT_EQ(estimate.workspace, (int64_t{532} << 20) + estimate.reserved);
   EXPECT_EQ(estimate.total(), estimate.parameters + estimate.gradients + estimate.optimizer +
                                   estimate.activations + estimate.workspace);
-  EXPECT_EQ(EstimateMemory(config, training, 1, "cpu").reserved, 0);
+  const MemoryEstimate cpu = EstimateMemory(config, training, 1, "cpu");
+  EXPECT_EQ(cpu.reserved, 0);
+  EXPECT_EQ(cpu.total(), cpu.parameters + cpu.gradients + cpu.optimizer + cpu.snapshot +
+                             cpu.activations + cpu.workspace);
+  EXPECT_EQ(cpu.snapshot, 3 * cpu.parameters);
 }
 
 TEST(MemoryEstimate, TellsTheSharedMemoryOfTheKernelThatAsksForMost) {
@@ -158,7 +162,10 @@ TEST(MemoryEstimate, PeersNeedRoomForTheirMessagesOnAGpu) {
   };
   EXPECT_EQ(total("cuda", 2), total("cuda", 1) + (int64_t{768} << 20));
   EXPECT_EQ(total("cuda", 8), total("cuda", 2));
-  EXPECT_EQ(total("cpu", 2), total("cpu", 1));
+  const auto snapshot = [&](int64_t ranks) {
+    return EstimateMemory(config, training, 1, "cpu", ranks).snapshot;
+  };
+  EXPECT_EQ(total("cpu", 1) - total("cpu", 2), snapshot(1) - snapshot(2));
 }
 
 class Savings : public ::testing::Test {

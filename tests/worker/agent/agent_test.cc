@@ -273,5 +273,79 @@ TEST_F(AgentTest, WhatAnEarlierRunDidNotReportIsDropped) {
   EXPECT_FALSE(std::filesystem::exists(old));
 }
 
+// What a rank that prints so many lines and aborts has printed.
+std::vector<std::string> LinesOfACrash(int rank, int count) {
+  std::vector<std::string> lines;
+  for (int i = 1; i <= count; ++i) lines.push_back(absl::StrCat("rank ", rank, " line ", i));
+  lines.push_back("last wor");
+  return lines;
+}
+
+TEST_F(AgentTest, EveryLineOfACrashArrivesToTheLast) {
+  coordinator_.Assign({PrintingTask(1, 0, 20000, "abort"), PrintingTask(1, 1, 3, "abort")});
+  Start();
+  ASSERT_TRUE(coordinator_.WaitUntil(
+      [&] { return coordinator_.LogIsComplete("a/1/0") && coordinator_.LogIsComplete("a/1/1"); }));
+  EXPECT_EQ(coordinator_.Log("a/1/0"), LinesOfACrash(0, 20000));
+  EXPECT_EQ(coordinator_.Log("a/1/1"), LinesOfACrash(1, 3));
+  EXPECT_LE(coordinator_.LargestLogReport(), 1 << 20);
+}
+
+TEST_F(AgentTest, LinesArriveWhileTheRankRuns) {
+  coordinator_.Assign({PrintingTask(1, 0, 2, "wait")});
+  Start();
+  ASSERT_TRUE(coordinator_.WaitUntil([&] { return coordinator_.Log("a/1/0").size() == 2; }));
+  EXPECT_FALSE(coordinator_.LogIsComplete("a/1/0"));
+}
+
+TEST_F(AgentTest, LinesWaitForACoordinatorThatIsAway) {
+  Start();
+  ASSERT_TRUE(WaitForRegistrations(1));
+  coordinator_.Assign({PrintingTask(1, 0, 100, "wait"), PrintingTask(1, 1, 100, "wait")});
+  ASSERT_TRUE(coordinator_.WaitForStory("a/1/0", "training_started"));
+  ASSERT_TRUE(coordinator_.WaitForStory("a/1/1", "training_started"));
+  coordinator_.Stop();
+  for (const char* rank : {"0", "1"}) {
+    ASSERT_TRUE(coordinator_.WaitUntil([&] {
+      const auto log =
+          ReadFile(directory_.path() / absl::StrCat("worker/logs/a/epoch-1-rank-", rank, ".log"));
+      return log.ok() && log->ends_with("line 100\n");
+    }));
+  }
+  const pid_t pid = coordinator_.Events()[0].started().pid();
+  ::kill(pid, SIGKILL);
+  ASSERT_TRUE(WaitUntilGone(pid));
+  coordinator_.Start();
+  const std::string killed = coordinator_.Events()[0].task_id();
+  ASSERT_TRUE(coordinator_.WaitUntil([&] {
+    return coordinator_.LogIsComplete(killed) && coordinator_.Log("a/1/0").size() == 100 &&
+           coordinator_.Log("a/1/1").size() == 100;
+  }));
+}
+
+TEST_F(AgentTest, AWorkerThatStartsAnewSendsWhatWasLeft) {
+  Start();
+  ASSERT_TRUE(WaitForRegistrations(1));
+  coordinator_.Assign({PrintingTask(1, 0, 5000, "wait")});
+  ASSERT_TRUE(coordinator_.WaitForStory("a/1/0", "training_started"));
+  coordinator_.Stop();
+  agent_.reset();  // its rank is ended, which nobody hears of
+  coordinator_.Assign({});
+  coordinator_.Start();
+  Start();
+  ASSERT_TRUE(coordinator_.WaitUntil([&] { return coordinator_.LogIsComplete("a/1/0"); }));
+  std::vector<std::string> lines = LinesOfACrash(0, 5000);
+  lines.pop_back();
+  EXPECT_EQ(coordinator_.Log("a/1/0"), lines);
+}
+
+TEST_F(AgentTest, ATaskThatCannotBeStartedSaysSoInItsLog) {
+  Start();
+  ASSERT_TRUE(WaitForRegistrations(1));
+  coordinator_.Assign({FakeTask(1, 0, "wait", /*slot=*/7)});
+  ASSERT_TRUE(coordinator_.WaitUntil([&] { return coordinator_.LogIsComplete("a/1/0"); }));
+  EXPECT_THAT(coordinator_.Log("a/1/0"), ElementsAre(HasSubstr("could not start it")));
+}
+
 }  // namespace
 }  // namespace wavefield

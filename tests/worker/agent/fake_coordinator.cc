@@ -3,6 +3,8 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/base/check.h"
@@ -26,8 +28,8 @@ std::string Describe(const v1::WorkerEvent& event) {
       return "step";
     case v1::TrainerEvent::kWarning:
       return "warning " + trainer.warning();
-    case v1::TrainerEvent::kFatal:
-      return "fatal " + trainer.fatal();
+    case v1::TrainerEvent::kFailure:
+      return "fatal " + trainer.failure().message();
     case v1::TrainerEvent::kFinished:
       return trainer.finished().stopped() ? "stopped" : "finished";
     default:
@@ -108,6 +110,23 @@ std::vector<std::string> FakeCoordinator::Story(const std::string& task_id) cons
   return story;
 }
 
+std::vector<std::string> FakeCoordinator::Log(const std::string& task_id) const {
+  const absl::MutexLock lock(&mutex_);
+  const auto log = logs_.find(task_id);
+  return log == logs_.end() ? std::vector<std::string>() : log->second.lines;
+}
+
+bool FakeCoordinator::LogIsComplete(const std::string& task_id) const {
+  const absl::MutexLock lock(&mutex_);
+  const auto log = logs_.find(task_id);
+  return log != logs_.end() && log->second.complete;
+}
+
+int64_t FakeCoordinator::LargestLogReport() const {
+  const absl::MutexLock lock(&mutex_);
+  return largest_log_report_;
+}
+
 bool FakeCoordinator::WaitUntil(const std::function<bool()>& done) const {
   const absl::Time deadline = absl::Now() + absl::Seconds(10);
   while (!done()) {
@@ -184,6 +203,28 @@ grpc::Status FakeCoordinator::ReportEvents(grpc::ServerContext*,
     events.push_back(event);
   }
   response->set_acknowledged_sequence(static_cast<int64_t>(events.size()));
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeCoordinator::ReportLogs(grpc::ServerContext*, const v1::ReportLogsRequest* request,
+                                         v1::ReportLogsResponse* response) {
+  const absl::MutexLock lock(&mutex_);
+  largest_log_report_ =
+      std::max(largest_log_report_, static_cast<int64_t>(request->ByteSizeLong()));
+  for (const auto& chunk : request->chunks()) {
+    TaskLog& log = logs_[chunk.task_id()];
+    if (chunk.first_line() > log.next) {
+      log.lines.push_back(absl::StrCat("(", chunk.first_line() - log.next, " lost)"));
+      log.next = chunk.first_line();
+    }
+    for (int i = 0; i < chunk.lines_size(); ++i) {
+      if (chunk.first_line() + i < log.next) continue;
+      log.lines.push_back(chunk.lines(i).text());
+      ++log.next;
+    }
+    log.complete |= chunk.complete();
+    (*response->mutable_next_line())[chunk.task_id()] = log.next;
+  }
   return grpc::Status::OK;
 }
 

@@ -38,6 +38,12 @@ class FakeCoordinator final : public v1::WorkerService::Service {
   // Those of one task, shortly: "started", "training_started", "step", "warning TEXT", "exit 0",
   // "signal 9" …
   std::vector<std::string> Story(const std::string& task_id) const;
+  // What came of a task's log, one line each; "(N lost)" where lines are missing.
+  std::vector<std::string> Log(const std::string& task_id) const;
+  // The worker said that nothing more comes.
+  bool LogIsComplete(const std::string& task_id) const;
+  // The largest of them.
+  int64_t LargestLogReport() const;
   // Waits until `done` holds; false after ten seconds.
   bool WaitUntil(const std::function<bool()>& done) const;
   bool WaitForStory(const std::string& task_id, const std::string& last) const;
@@ -50,6 +56,8 @@ class FakeCoordinator final : public v1::WorkerService::Service {
                                 grpc::ServerWriter<v1::AssignmentList>* writer) override;
   grpc::Status ReportEvents(grpc::ServerContext*, const v1::ReportEventsRequest* request,
                             v1::ReportEventsResponse* response) override;
+  grpc::Status ReportLogs(grpc::ServerContext*, const v1::ReportLogsRequest* request,
+                          v1::ReportLogsResponse* response) override;
   grpc::Status SetRendezvous(grpc::ServerContext*, const v1::SetRendezvousRequest* request,
                              v1::SetRendezvousResponse*) override;
   grpc::Status WaitRendezvous(grpc::ServerContext* context,
@@ -68,6 +76,13 @@ class FakeCoordinator final : public v1::WorkerService::Service {
   v1::HeartbeatRequest last_heartbeat_;
   v1::AssignmentList list_;
   std::map<std::string, std::vector<v1::WorkerEvent>> events_;  // by incarnation
+  struct TaskLog {
+    std::vector<std::string> lines;
+    int64_t next = 0;
+    bool complete = false;
+  };
+  std::map<std::string, TaskLog> logs_;  // by task id
+  int64_t largest_log_report_ = 0;
   std::map<std::string, std::string> rendezvous_;
 };
 

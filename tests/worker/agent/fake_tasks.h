@@ -31,6 +31,15 @@ inline v1::Assignment FakeTask(int64_t epoch, int rank, const std::string& behav
   return assignment;
 }
 
+// The same, which prints `lines` lines and then ends as fake_trainer.cc says of "print".
+inline v1::Assignment PrintingTask(int64_t epoch, int rank, int lines, const std::string& end) {
+  v1::Assignment assignment = FakeTask(epoch, rank, "print", rank);
+  auto& labels = *assignment.mutable_train()->mutable_spec()->mutable_labels();
+  labels["lines"] = std::to_string(lines);
+  labels["end"] = end;
+  return assignment;
+}
+
 // True while the process exists and has not ended (a zombie has).
 inline bool IsAlive(pid_t pid) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));

@@ -3,15 +3,20 @@
 //   run --task FILE …      "behaviour" is one of
 //     finish               "steps" steps, then finished, exit code 0
 //     wait                 one step; then until stop (finished, exit code 0) or abort (exit code 7)
-//     fail                 prints 30 lines, says fatal, exit code 3
+//     print                prints "lines" lines, "pause_us" after each, and ends as "end" says:
+//                          "finish" (exit code 0), "abort" (by that signal, in the middle of a
+//                          line), "wait" (as above)
+//     fail                 prints 30 lines, says why it failed, exit code 3
 //     malformed            breaks the protocol, then sleeps
 //     deaf                 hears nothing, not even SIGTERM
 //     deaf with child      the same, and has a child that does not either; tells its pid as a
-//     warning rendezvous           sets "rank/{rank}", waits for "rank/{other}" and tells its value
+//     warning
+//     rendezvous           sets "rank/{rank}", waits for "rank/{other}" and tells its value
 //     as a warning
 //   rate --threads N       a fixed rate
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -64,9 +69,7 @@ int Finish(int64_t steps) {
   return 0;
 }
 
-int Wait() {
-  SendEvent({{"training_started", {{"first_step", "1"}}}});
-  SendStep(1);
+int AwaitTheEnd() {
   while (true) {
     const Json message = Receive();
     if (message.contains("stop")) {
@@ -77,11 +80,40 @@ int Wait() {
   }
 }
 
+int Wait() {
+  SendEvent({{"training_started", {{"first_step", "1"}}}});
+  SendStep(1);
+  return AwaitTheEnd();
+}
+
+int Print(const Json& labels, int rank) {
+  const rlimit no_core{};
+  setrlimit(RLIMIT_CORE, &no_core);
+  SendEvent({{"training_started", {{"first_step", "1"}}}});
+  const int lines = std::stoi(labels.at("lines").get<std::string>());
+  const int pause = std::stoi(labels.value("pause_us", "0"));
+  for (int line = 1; line <= lines; ++line) {
+    std::printf("rank %d line %d\n", rank, line);
+    std::fflush(stdout);
+    if (pause > 0) usleep(static_cast<useconds_t>(pause));
+  }
+  const std::string end = labels.at("end");
+  if (end == "abort") {
+    std::printf("last wor");
+    std::fflush(stdout);
+    std::abort();
+  }
+  if (end == "wait") return AwaitTheEnd();
+  SendEvent({{"finished", {{"step", "1"}}}});
+  return 0;
+}
+
 int Fail() {
   for (int line = 1; line <= 30; ++line) std::printf("line %d\n", line);
   std::fflush(stdout);
   std::fprintf(stderr, "bad bytes \xff\xfe");
-  SendEvent({{"fatal", "it was told to"}});
+  SendEvent({{"failure",
+              {{"code", 9}, {"message", "it was told to"}, {"phase", "resume"}, {"step", 5}}}});
   return 3;
 }
 
@@ -123,6 +155,7 @@ int main(int argc, char** argv) {
   const std::string behaviour = labels.at("behaviour");
   if (behaviour == "finish") return Finish(std::stoll(labels.at("steps").get<std::string>()));
   if (behaviour == "wait") return Wait();
+  if (behaviour == "print") return Print(labels, train.at("rank"));
   if (behaviour == "fail") return Fail();
   if (behaviour == "deaf") return Deaf(false);
   if (behaviour == "deaf with child") return Deaf(true);

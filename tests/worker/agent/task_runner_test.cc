@@ -108,8 +108,12 @@ TEST_F(TaskRunnerTest, KeepsTheLogAndTellsItsLastLines) {
   const auto log = ReadFile(directory_.path() / "logs" / "a" / "epoch-4-rank-1.log");
   ASSERT_TRUE(log.ok()) << log.status();
   EXPECT_THAT(*log, HasSubstr("line 1\n"));
-  EXPECT_EQ(WaitFor([](const auto& e) { return e.trainer().has_fatal(); }).trainer().fatal(),
-            "it was told to");
+  const v1::TrainerFailure failure =
+      WaitFor([](const auto& e) { return e.trainer().has_failure(); }).trainer().failure();
+  EXPECT_EQ(failure.message(), "it was told to");
+  EXPECT_EQ(failure.code(), 9);
+  EXPECT_EQ(failure.phase(), "resume");
+  EXPECT_EQ(failure.step(), 5);
 }
 
 TEST_F(TaskRunnerTest, StopsInAnOrderlyWay) {

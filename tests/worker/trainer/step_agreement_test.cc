@@ -65,12 +65,14 @@ TEST(StepAgreement, SumsMeansAndWishesAreOfAllRanks) {
   shares[1].phases.optimize = 6;
   shares[2].stop = true;
   shares[0].save_due = true;
+  shares[1].save.failed = true;
   for (const StepAgreement& agreed : AgreeOn(shares)) {
     EXPECT_EQ(agreed.sums.loss, 7.5);
     EXPECT_EQ(agreed.sums.tokens, 120);
     EXPECT_EQ(agreed.sums.correct, 30);
     EXPECT_EQ(agreed.phases.optimize, 2);
     EXPECT_TRUE(agreed.stop && agreed.save_due && !agreed.budget);
+    EXPECT_TRUE(agreed.save.failed && !agreed.save.busy);
     EXPECT_EQ(agreed.batch_digest, digest);
   }
 }

@@ -1,106 +1,92 @@
-#include "worker/trainer/training_state.h"
+// What a run continues from, or starts with, is what was saved.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <random>
-#include <string>
-#include <vector>
+#include <fstream>
 
-#include "core/base/file.h"
-#include "core/data/tokenizer_description.h"
-#include "tests/core/base/temporary_directory.h"
+#include "core/checkpoint/manifest.h"
 #include "tests/support/random_inputs.h"
+#include "tests/worker/trainer/sample_attempt.h"
 
 namespace wavefield {
 namespace {
 
-// A model, an optimizer and where they are kept: one attempt's share of a run without its data.
-struct Attempt {
-  Attempt(const TrainTask& task, const std::filesystem::path& root)
-      : backend(MakeCpuBackend(2)),
-        model(*backend, task.model),
-        optimizer(*backend, model.layout(), task.training),
-        keeper(task, {.storage_root = root}, {{"backend", "cpu"}}) {
-    model.ZeroGradients();
-  }
+using ::testing::HasSubstr;
 
-  void Train(int64_t steps, uint64_t seed) {
-    for (int64_t i = 0; i < steps; ++i) {
-      ++state.step;
-      std::mt19937_64 random(seed + static_cast<uint64_t>(state.step));
-      std::normal_distribution<float> normal(0, 0.1f);
-      float* gradients = model.gradients().f32();
-      for (int64_t k = 0; k < model.gradients().elements(); ++k) gradients[k] = normal(random);
-      optimizer.Step(state.step, model.gradients(), model.parameters());
-    }
-  }
-
-  std::unique_ptr<Backend> backend;
-  Model model;
-  Optimizer optimizer;
-  TrainingState state{.model = model, .optimizer = optimizer};
-  CheckpointKeeper keeper;
-  std::unique_ptr<Communicator> alone = MakeSoloCommunicator();
-};
-
-std::vector<float> Values(Tensor flat) { return {flat.f32(), flat.f32() + flat.elements()}; }
-
-class TrainingStateTest : public ::testing::Test {
+class TrainingStateTest : public SampleTaskTest {
  protected:
-  void SetUp() override {
-    ASSERT_TRUE(CreateDirectories(directory_.path() / "datasets/text").ok());
-    ASSERT_TRUE(
-        WriteFileAtomically(directory_.path() / "datasets/text" / kTokenizerFile, "{}").ok());
-    task_.job = "jobs/j";
-    task_.spec = nlohmann::json::object();
-    task_.model = *FindPreset("wave-field-test");
-    task_.training.max_steps = 100;
-    FillDefaults(task_.training, 1);
-    task_.epoch = 1;
-    task_.dataset_directory = "datasets/text";
-    task_.checkpoint_directory = "checkpoints/j";
+  std::unique_ptr<SampleAttempt> NewAttempt() {
+    return std::make_unique<SampleAttempt>(
+        task_, storage_,
+        CheckpointSaver::Observer{
+            .saved = [this](const SavedCheckpoint& saved) { saved_ = saved; },
+            .failed = [](int64_t, const absl::Status& why) { ADD_FAILURE() << why; }});
   }
 
   // Saves, and makes it what the next attempt resumes from.
-  void Save(Attempt& attempt) {
-    const absl::Status saved =
-        attempt.keeper.Save(attempt.state, *attempt.alone, [&](const SavedCheckpoint& checkpoint) {
-          task_.resume_candidates = {checkpoint.directory};
-        });
-    ASSERT_TRUE(saved.ok()) << saved;
+  void Save(SampleAttempt& attempt, CheckpointSaver::Mode mode = CheckpointSaver::Mode::kNow) {
+    ASSERT_TRUE(attempt.saver.Save(mode, *alone_).ok());
+    if (mode == CheckpointSaver::Mode::kNow) TakeSaved(attempt);
+  }
+
+  void TakeSaved(SampleAttempt& attempt) {
+    ASSERT_TRUE(attempt.saver.Finish(*alone_).ok());
+    task_.resume_candidates = {saved_.directory};
     ++task_.epoch;
   }
 
-  void ExpectSameBitsAfterResume() {
-    const uint64_t seed = testing::FreshSeed();
-    Attempt first(task_, directory_.path());
-    first.model.Initialize(seed);
-    first.optimizer.BeginAverage(first.model.parameters());
-    first.Train(3, seed);
-    Save(first);
-    first.Train(3, seed);
+  absl::StatusOr<ResumedFrom> ResumeInto(SampleAttempt& attempt) {
+    return Resume(task_, storage_, SampleAttempt::Fingerprint(), *alone_, attempt.state);
+  }
 
-    Attempt second(task_, directory_.path());
-    const auto resumed = second.keeper.Resume(second.state, *second.alone);
+  void ExpectSameBitsAfterResume(CheckpointSaver::Mode mode = CheckpointSaver::Mode::kNow) {
+    const uint64_t seed = testing::FreshSeed();
+    const auto first = NewAttempt();
+    first->Begin(seed);
+    first->Train(3, seed);
+    Save(*first, mode);
+    first->Train(3, seed);
+    if (mode == CheckpointSaver::Mode::kBehind) TakeSaved(*first);
+
+    const auto second = NewAttempt();
+    const auto resumed = ResumeInto(*second);
     ASSERT_TRUE(resumed.ok()) << resumed.status();
     EXPECT_TRUE(resumed->exact);
-    ASSERT_EQ(second.state.step, 3);
-    second.Train(3, seed);
-    EXPECT_EQ(Values(second.model.parameters()), Values(first.model.parameters()));
-    EXPECT_EQ(Values(second.optimizer.first_moment()), Values(first.optimizer.first_moment()));
-    EXPECT_EQ(Values(second.optimizer.second_moment()), Values(first.optimizer.second_moment()));
-    ASSERT_EQ(second.optimizer.average().empty(), first.optimizer.average().empty());
-    if (!first.optimizer.average().empty()) {
-      EXPECT_EQ(Values(second.optimizer.average()), Values(first.optimizer.average()));
-      EXPECT_NE(Values(first.optimizer.average()), Values(first.model.parameters()));
+    ASSERT_EQ(second->state.step, 3);
+    second->Train(3, seed);
+    EXPECT_EQ(Values(second->model.parameters()), Values(first->model.parameters()));
+    EXPECT_EQ(Values(second->optimizer.first_moment()), Values(first->optimizer.first_moment()));
+    EXPECT_EQ(Values(second->optimizer.second_moment()), Values(first->optimizer.second_moment()));
+    ASSERT_EQ(second->optimizer.average().empty(), first->optimizer.average().empty());
+    if (!first->optimizer.average().empty()) {
+      EXPECT_EQ(Values(second->optimizer.average()), Values(first->optimizer.average()));
+      EXPECT_NE(Values(first->optimizer.average()), Values(first->model.parameters()));
     }
   }
 
-  TemporaryDirectory directory_;
-  TrainTask task_;
+  // A checkpoint of another job, of the same model unless `task_` was changed.
+  std::string SaveOfAnotherJob(uint64_t seed) {
+    task_.checkpoint_directory = "checkpoints/other";
+    const auto other = NewAttempt();
+    other->Begin(seed);
+    other->Train(2, seed);
+    Save(*other);
+    task_.resume_candidates.clear();
+    task_.checkpoint_directory = "checkpoints/j";
+    task_.epoch = 1;
+    return task_.init_from_directory = saved_.directory;
+  }
+
+  SavedCheckpoint saved_;
+  std::unique_ptr<Communicator> alone_ = MakeSoloCommunicator();
 };
 
 TEST_F(TrainingStateTest, ResumingIsTheSameBitsAsGoingOn) { ExpectSameBitsAfterResume(); }
+
+TEST_F(TrainingStateTest, ResumingFromWhatWasWrittenBehindTrainingIsTheSameBits) {
+  ExpectSameBitsAfterResume(CheckpointSaver::Mode::kBehind);
+}
 
 TEST_F(TrainingStateTest, ResumingIsTheSameBitsWithAMovingAverage) {
   task_.training.ema_decay = 0.9;
@@ -110,23 +96,20 @@ TEST_F(TrainingStateTest, ResumingIsTheSameBitsWithAMovingAverage) {
 TEST_F(TrainingStateTest, ResumingIsTheSameBitsWithMuonAndAMovingAverage) {
   task_.training.ema_decay = 0.99;
   task_.training.optimizer = "muon";
-  ExpectSameBitsAfterResume();
+  ExpectSameBitsAfterResume(CheckpointSaver::Mode::kBehind);
 }
 
 TEST_F(TrainingStateTest, CheckpointsThatDoNotVerifyArePassedOverAndCounted) {
-  Attempt first(task_, directory_.path());
-  first.model.Initialize(1);
+  const auto first = NewAttempt();
+  first->Begin(1);
   std::vector<std::string> saved;
   for (int i = 0; i < 3; ++i) {
-    first.Train(1, 1);
-    Save(first);
-    saved.insert(saved.begin(), task_.resume_candidates[0]);
+    first->Train(1, 1);
+    Save(*first);
+    saved.insert(saved.begin(), saved_.directory);
   }
   task_.resume_candidates = saved;
-  const auto resume = [&] {
-    Attempt attempt(task_, directory_.path());
-    return attempt.keeper.Resume(attempt.state, *attempt.alone).value();
-  };
+  const auto resume = [&] { return ResumeInto(*NewAttempt()).value(); };
   EXPECT_EQ(resume().refused, 0);
   for (int i = 0; i < 2; ++i) {
     std::filesystem::resize_file(
@@ -138,15 +121,65 @@ TEST_F(TrainingStateTest, CheckpointsThatDoNotVerifyArePassedOverAndCounted) {
 }
 
 TEST_F(TrainingStateTest, AnAverageThatACheckpointDoesNotHoldIsNamed) {
-  Attempt without(task_, directory_.path());
-  without.model.Initialize(1);
-  Save(without);
+  const auto without = NewAttempt();
+  without->Begin(1);
+  Save(*without);
   task_.training.ema_decay = 0.9;
-  Attempt with(task_, directory_.path());
-  const auto resumed = with.keeper.Resume(with.state, *with.alone);
+  const auto resumed = ResumeInto(*NewAttempt());
   ASSERT_FALSE(resumed.ok());
-  EXPECT_NE(std::string(resumed.status().message()).find("ema."), std::string::npos)
-      << resumed.status();
+  EXPECT_THAT(std::string(resumed.status().message()), HasSubstr("ema."));
+}
+
+TEST_F(TrainingStateTest, InitialWeightsAreTheOthersWithAFreshOptimizer) {
+  const uint64_t seed = testing::FreshSeed();
+  const std::string directory = SaveOfAnotherJob(seed);
+  const auto expected = NewAttempt();
+  expected->Begin(seed);
+  expected->Train(2, seed);
+
+  task_.training.ema_decay = 0.9;  // what the other did not have
+  const auto fork = NewAttempt();
+  ASSERT_TRUE(LoadInitialWeights(task_, storage_, *alone_, fork->state).ok());
+  fork->optimizer.BeginAverage(fork->model.parameters());
+  EXPECT_EQ(Values(fork->model.parameters()), Values(expected->model.parameters()));
+  EXPECT_EQ(Values(fork->optimizer.average()), Values(expected->model.parameters()));
+  for (const float moment : Values(fork->optimizer.first_moment())) ASSERT_EQ(moment, 0);
+  EXPECT_EQ(fork->state.step, 0);
+
+  fork->Train(1, seed + 1);
+  Save(*fork);
+  const auto manifest = ParseManifest(saved_.manifest);
+  ASSERT_TRUE(manifest.ok()) << manifest.status();
+  EXPECT_EQ(manifest->parent, directory);
+  EXPECT_EQ(manifest->step, 1u);
+}
+
+TEST_F(TrainingStateTest, InitialWeightsOfAnotherModelAreRefusedByTheTensorsNames) {
+  SaveOfAnotherJob(1);
+  ++task_.model.n_layers;
+  const absl::Status more = LoadInitialWeights(task_, storage_, *alone_, NewAttempt()->state);
+  EXPECT_EQ(more.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(more.message()),
+              HasSubstr("missing tensors 'layers." + std::to_string(task_.model.n_layers - 1)));
+  --task_.model.n_layers;
+  task_.model.d_ff *= 2;
+  const absl::Status wider = LoadInitialWeights(task_, storage_, *alone_, NewAttempt()->state);
+  EXPECT_EQ(wider.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(wider.message()), HasSubstr("has shape"));
+}
+
+TEST_F(TrainingStateTest, DamagedInitialWeightsAreDataLossThatNamesTheFile) {
+  const auto file =
+      directory_.path() / SaveOfAnotherJob(1) / "optimizer-00001-of-00001.safetensors";
+  {
+    std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
+    bytes.seekp(-1, std::ios::end);
+    bytes.put('x');
+  }
+  const absl::Status status = LoadInitialWeights(task_, storage_, *alone_, NewAttempt()->state);
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("optimizer-00001-of-00001.safetensors"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("init_from"));
 }
 
 }  // namespace

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cli/session.h"
+#include "wavefield/v1/job_service.pb.h"
+
+namespace wavefield {
+
+// What the commands that do something to jobs share.
+
+// --filter, which selects jobs.
+void AddJobFilterFlag(CLI::App& command, std::string& filter);
+
+// "x" and "jobs/x" → "jobs/x", each once.
+absl::StatusOr<std::vector<std::string>> ParseJobNames(const std::vector<std::string>& texts);
+
+using JobVerb = std::function<absl::StatusOr<v1::Job>(const std::string& name)>;
+
+// Applies `verb` to each job, says of each on stdout what became of it (`json`: the Job where one
+// was named, otherwise a message with the list `jobs`), of those where it failed on stderr why;
+// returns the exit code of the first failure. `outcome`: what became of it, as in "deleted"; empty:
+// its state says so.
+int ApplyToJobs(const std::vector<std::string>& names, bool json, const JobVerb& verb,
+                const std::string& outcome = "");
+
+}  // namespace wavefield
