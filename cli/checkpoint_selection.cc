@@ -13,6 +13,32 @@ void AddCheckpointFilterFlag(CLI::App& command, std::string& filter) {
                      "pinned, damaged, note");
 }
 
+absl::StatusOr<v1::Checkpoint> DeleteCheckpoint(const Session& session, const std::string& name,
+                                                bool validate_only) {
+  v1::DeleteCheckpointRequest request;
+  request.set_name(name);
+  request.set_validate_only(validate_only);
+  if (!validate_only) request.set_request_id(NewRequestId());
+  return session.Call(&v1::CheckpointService::Stub::DeleteCheckpoint, request);
+}
+
+absl::Status RemoveAsShown(const Session& session,
+                           google::protobuf::RepeatedPtrField<v1::CheckpointDecision>& decisions) {
+  absl::Status failure;
+  for (v1::CheckpointDecision& decision : decisions) {
+    if (!decision.removed()) continue;
+    absl::Status status = failure;
+    if (failure.ok()) {
+      status = DeleteCheckpoint(session, decision.checkpoint().name(), false).status();
+    }
+    if (status.ok()) continue;
+    decision.set_removed(false);
+    decision.set_reason(std::string(status.message()));
+    if (!absl::IsFailedPrecondition(status) && !absl::IsNotFound(status)) failure = status;
+  }
+  return failure;
+}
+
 absl::StatusOr<v1::Checkpoint> FindCheckpoint(const Session& session, const std::string& text) {
   v1::GetCheckpointRequest request;
   WF_ASSIGN_OR_RETURN(*request.mutable_name(), ParseCheckpointName(text));

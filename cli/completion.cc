@@ -186,7 +186,11 @@ std::string BashCompletion(const std::vector<CompletionCommand>& commands) {
     __wavefield_read "$word"
   done
   if [ "$current" = = ]; then current=; fi
-  COMPREPLY=($(compgen -W "$(__wavefield_candidates "${COMP_WORDS[0]}" "$current")" -- "$current"))
+  COMPREPLY=()
+  # Not by compgen -W, which would expand "$(...)" in the ids that a coordinator sends.
+  while read -r word; do
+    if [ -n "$word" ] && [[ $word == "$current"* ]]; then COMPREPLY+=("$word"); fi
+  done < <(__wavefield_candidates "${COMP_WORDS[0]}" "$current" | tr ' ' '\n')
 }
 complete -o default -F _wavefield wavefield
 )sh";

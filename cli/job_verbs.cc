@@ -28,7 +28,7 @@ absl::StatusOr<std::vector<std::string>> ParseJobNames(const std::vector<std::st
 }
 
 int ApplyToJobs(const std::vector<std::string>& names, bool json, const JobVerb& verb,
-                const std::string& outcome) {
+                const std::string& outcome, bool list) {
   int exit_code = kExitSuccess;
   v1::ListJobsResponse done;
   for (const std::string& name : names) {
@@ -45,8 +45,9 @@ int ApplyToJobs(const std::vector<std::string>& names, bool json, const JobVerb&
     if (exit_code == kExitSuccess) exit_code = ExitCodeOf(job.status());
     if (exit_code == kExitUnreachable) break;
   }
-  if (json && names.size() > 1) std::printf("%s", ToJson(done, true).c_str());
-  if (json && names.size() == 1 && done.jobs_size() == 1) {
+  list = list || names.size() > 1;
+  if (json && list) std::printf("%s", ToJson(done, true).c_str());
+  if (json && !list && done.jobs_size() == 1) {
     std::printf("%s", ToJson(done.jobs(0), true).c_str());
   }
   return exit_code;

@@ -24,8 +24,8 @@ using JobVerb = std::function<absl::StatusOr<v1::Job>(const std::string& name)>;
 // Applies `verb` to each job, says of each on stdout what became of it (`json`: the Job where one
 // was named, otherwise a message with the list `jobs`), of those where it failed on stderr why;
 // returns the exit code of the first failure. `outcome`: what became of it, as in "deleted"; empty:
-// its state says so.
+// its state says so. `list`: as JSON a list even of one job.
 int ApplyToJobs(const std::vector<std::string>& names, bool json, const JobVerb& verb,
-                const std::string& outcome = "");
+                const std::string& outcome = "", bool list = false);
 
 }  // namespace wavefield

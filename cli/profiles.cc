@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "absl/strings/ascii.h"
 #include "core/base/file.h"
@@ -21,6 +22,29 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMaxFileBytes = 1 << 20;
 constexpr size_t kMaxNameLength = 63;
 constexpr char kCurrent[] = "current-profile";
+constexpr char kToken[] = ".token";
+constexpr char kCertificates[] = ".ca.pem";
+constexpr size_t kVersionLength = 17;
+
+// What tells the files of one login from those of another: '.' and 16 hexadecimal digits.
+std::string NewVersion() {
+  std::random_device random;
+  return fmt::format(".{:08x}{:08x}", static_cast<uint32_t>(random()),
+                     static_cast<uint32_t>(random()));
+}
+
+bool IsVersion(const std::string& text) {
+  return text.size() == kVersionLength && text[0] == '.' &&
+         text.find_first_not_of("0123456789abcdef", 1) == std::string::npos;
+}
+
+absl::Status RemoveFile(const fs::path& path) {
+  std::error_code error;
+  fs::remove(path, error);
+  if (!error) return absl::OkStatus();
+  return absl::UnavailableError(
+      fmt::format("cannot remove {}: {}", path.string(), error.message()));
+}
 
 // As WriteFileAtomically(), for the owner's eyes alone.
 absl::Status WritePrivateFile(const fs::path& path, const std::string& contents) {
@@ -133,37 +157,45 @@ absl::Status ProfileStore::Save(Profile profile, const std::string& token) const
   std::error_code error;
   fs::permissions(root_ / "profiles", fs::perms::owner_all, error);
   ConnectionOptions& options = profile.options;
+  // Under names that only the new JSON refers to: a token never meets the address before it.
+  const std::string version = NewVersion();
   if (!options.ca_file.empty()) {
     WF_ASSIGN_OR_RETURN(const std::string certificates, ReadFile(options.ca_file, kMaxFileBytes));
-    options.ca_file = File(profile.name, ".ca.pem").string();
+    options.ca_file = File(profile.name, version + kCertificates).string();
     WF_RETURN_IF_ERROR(WritePrivateFile(options.ca_file, certificates));
   }
-  options.token_file = token.empty() ? "" : File(profile.name, ".token").string();
-  if (token.empty()) {
-    fs::remove(File(profile.name, ".token"), error);
-  } else {
-    WF_RETURN_IF_ERROR(WritePrivateFile(options.token_file, token + "\n"));
-  }
+  options.token_file = token.empty() ? "" : File(profile.name, version + kToken).string();
+  if (!token.empty()) WF_RETURN_IF_ERROR(WritePrivateFile(options.token_file, token + "\n"));
   const nlohmann::json json = {{"address", options.address},
                                {"ca_file", options.ca_file},
                                {"token_file", options.token_file},
                                {"client_cert", Absolute(options.client_certificate_file)},
                                {"client_key", Absolute(options.client_key_file)}};
-  return WritePrivateFile(File(profile.name, ".json"), json.dump(2) + "\n");
+  WF_RETURN_IF_ERROR(WritePrivateFile(File(profile.name, ".json"), json.dump(2) + "\n"));
+  return RemoveVersions(profile.name, /*but=*/version);
+}
+
+absl::Status ProfileStore::RemoveVersions(const std::string& name, const std::string& but) const {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(root_ / "profiles", error)) {
+    const std::string file = entry.path().filename().string();
+    if (!file.starts_with(name)) continue;
+    const std::string rest = file.substr(name.size());
+    const std::string version = rest.substr(0, kVersionLength),
+                      ending = rest.substr(version.size());
+    if (!IsVersion(version) || version == but) continue;
+    if (ending == kToken || ending == kCertificates) WF_RETURN_IF_ERROR(RemoveFile(entry.path()));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ProfileStore::Remove(const std::string& name) const {
-  WF_RETURN_IF_ERROR(Load(name).status());
   std::error_code error;
-  for (const char* ending : {".token", ".ca.pem", ".json"}) {
-    fs::remove(File(name, ending), error);
-    if (error) {
-      return absl::UnavailableError(
-          fmt::format("cannot remove {}: {}", File(name, ending).string(), error.message()));
-    }
-  }
   if (Current() == name) fs::remove(root_ / kCurrent, error);
-  return absl::OkStatus();
+  const absl::Status known = Load(name).status();
+  if (!known.ok() && !absl::IsFailedPrecondition(known)) return known;  // a broken one goes, too
+  WF_RETURN_IF_ERROR(RemoveVersions(name, /*but=*/""));
+  return RemoveFile(File(name, ".json"));
 }
 
 absl::StatusOr<ConnectionOptions> WithProfile(ConnectionOptions given, const std::string& name) {
@@ -176,10 +208,20 @@ absl::StatusOr<ConnectionOptions> WithProfile(ConnectionOptions given, const std
   if (!store.ok()) return with_default(std::move(given));
   const std::string chosen = name.empty() ? store->Current() : name;
   if (chosen.empty()) return with_default(std::move(given));
-  WF_ASSIGN_OR_RETURN(const Profile profile, store->Load(chosen));
-  if (!given.address.empty() && given.address != profile.options.address) return given;
+  const absl::StatusOr<Profile> profile = store->Load(chosen);
+  const bool elsewhere =
+      !given.address.empty() && !(profile.ok() && given.address == profile->options.address);
+  // An address that is given needs no current profile, be that another's, broken or gone.
+  if (elsewhere && name.empty()) return given;
+  WF_RETURN_IF_ERROR(profile.status());
+  if (elsewhere) {
+    return absl::InvalidArgumentError(fmt::format(
+        "the profile '{}' is for {}, and the address is given as {}: leave one of the two out "
+        "(--profile or WAVEFIELD_PROFILE; --address or WAVEFIELD_ADDRESS)",
+        name, profile->options.address, given.address));
+  }
   const auto fill = [&](std::string ConnectionOptions::*member) {
-    if ((given.*member).empty()) given.*member = profile.options.*member;
+    if ((given.*member).empty()) given.*member = profile->options.*member;
   };
   fill(&ConnectionOptions::address);
   fill(&ConnectionOptions::ca_file);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "core/base/status_macros.h"
 
@@ -88,6 +89,13 @@ std::string ShortCheckpointName(const std::string& name) {
   const size_t at = name.find("/checkpoints/");
   if (at == std::string::npos) return name;
   return ResourceId(name.substr(0, at)) + "@" + ResourceId(name);
+}
+
+void PrintId(const std::string& id) {
+  const bool plain = !id.empty() && IsLower(id[0]) && std::all_of(id.begin(), id.end(), [](char c) {
+    return IsLower(c) || IsDigit(c) || c == '-' || c == '.' || c == '@';
+  });
+  if (plain) std::printf("%s\n", id.c_str());
 }
 
 }  // namespace wavefield

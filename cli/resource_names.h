@@ -23,4 +23,8 @@ std::string ResourceId(const std::string& name);
 // "jobs/x/checkpoints/100-2" → "x@100-2".
 std::string ShortCheckpointName(const std::string& name);
 
+// Prints an id ("x", "x@100-2") on a line of its own, for scripts and shells. What holds another
+// character than ids do is skipped: it is not what a coordinator may call anything.
+void PrintId(const std::string& id);
+
 }  // namespace wavefield

@@ -25,8 +25,7 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
   app.add_option("--ca-file", flags.options.ca_file,
                  "PEM certificates that vouch for the coordinator; switches TLS on")
       ->group(group);
-  app.add_option("--token-file", flags.options.token_file,
-                 "file whose first line is the bearer token")
+  app.add_option("--token-file", flags.options.token_file, "file that holds the bearer token")
       ->group(group);
   app.add_option("--client-cert", flags.options.client_certificate_file,
                  "PEM certificate of this client, for coordinators that ask for one")

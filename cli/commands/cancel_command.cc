@@ -34,14 +34,14 @@ absl::StatusOr<v1::Job> AwaitEnd(const Session& session, const std::string& name
 
 absl::StatusOr<int> CancelNamed(const Session& session, const Flags& flags,
                                 const std::vector<std::string>& names) {
-  return ApplyToJobs(
-      names, flags.output.json(), [&](const std::string& name) -> absl::StatusOr<v1::Job> {
-        v1::CancelJobRequest request;
-        request.set_name(name);
-        request.set_request_id(NewRequestId());
-        WF_ASSIGN_OR_RETURN(v1::Job job, session.Call(&v1::JobService::Stub::CancelJob, request));
-        return flags.wait && !HasEnded(job) ? AwaitEnd(session, name) : job;
-      });
+  const JobVerb cancel = [&](const std::string& name) -> absl::StatusOr<v1::Job> {
+    v1::CancelJobRequest request;
+    request.set_name(name);
+    request.set_request_id(NewRequestId());
+    WF_ASSIGN_OR_RETURN(v1::Job job, session.Call(&v1::JobService::Stub::CancelJob, request));
+    return flags.wait && !HasEnded(job) ? AwaitEnd(session, name) : job;
+  };
+  return ApplyToJobs(names, flags.output.json(), cancel, "", /*list=*/!flags.filter.empty());
 }
 
 absl::StatusOr<int> CancelSelected(const Session& session, const Flags& flags) {
@@ -53,7 +53,7 @@ absl::StatusOr<int> CancelSelected(const Session& session, const Flags& flags) {
   const int count = selected.jobs_size();
   if (count == 0) {
     std::fprintf(stderr, "No job that has not ended matches the filter.\n");
-  } else if (!flags.output.json()) {
+  } else if (!flags.output.json() || !(flags.dry_run || flags.yes)) {
     std::FILE* const stream = flags.dry_run ? stdout : stderr;
     std::fprintf(
         stream, "%s",
@@ -63,6 +63,12 @@ absl::StatusOr<int> CancelSelected(const Session& session, const Flags& flags) {
   if (!flags.dry_run && count > 0) {
     WF_RETURN_IF_ERROR(ConfirmDestruction(
         fmt::format("Cancel {} job{}?", count, count == 1 ? "" : "s"), flags.yes));
+    if (!flags.yes) {
+      // Those that were shown, and none that has come to match the filter since.
+      std::vector<std::string> names;
+      for (const v1::Job& job : selected.jobs()) names.push_back(job.name());
+      return CancelNamed(session, flags, names);
+    }
     request.set_validate_only(false);
     request.set_request_id(NewRequestId());
     WF_ASSIGN_OR_RETURN(selected, session.Call(&v1::JobService::Stub::CancelJobs, request));

@@ -11,6 +11,7 @@
 #include "cli/output_form.h"
 #include "cli/resource_names.h"
 #include "cli/views/checkpoint_view.h"
+#include "cli/views/display_text.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
 #include "wavefield/v1/checkpoint_service.grpc.pb.h"
@@ -55,15 +56,6 @@ void Print(const v1::DeleteCheckpointsResponse& decisions, bool would, std::FILE
   }
 }
 
-absl::StatusOr<v1::Checkpoint> DeleteOne(const Session& session, const std::string& name,
-                                         bool validate_only) {
-  v1::DeleteCheckpointRequest request;
-  request.set_name(name);
-  request.set_validate_only(validate_only);
-  if (!validate_only) request.set_request_id(NewRequestId());
-  return session.Call(&Stub::DeleteCheckpoint, request);
-}
-
 // What would become of the checkpoints that were named.
 absl::StatusOr<v1::DeleteCheckpointsResponse> ExamineNamed(const Session& session,
                                                            const Flags& flags) {
@@ -75,7 +67,7 @@ absl::StatusOr<v1::DeleteCheckpointsResponse> ExamineNamed(const Session& sessio
           target));
     }
     WF_ASSIGN_OR_RETURN(const v1::Checkpoint found, FindCheckpoint(session, target));
-    const absl::StatusOr<v1::Checkpoint> allowed = DeleteOne(session, found.name(), true);
+    const absl::StatusOr<v1::Checkpoint> allowed = DeleteCheckpoint(session, found.name(), true);
     if (!allowed.ok() && !absl::IsFailedPrecondition(allowed.status())) return allowed.status();
     v1::CheckpointDecision& decision = *decisions.add_decisions();
     *decision.mutable_checkpoint() = found;
@@ -90,13 +82,16 @@ absl::StatusOr<int> DeleteNamed(const Session& session, const Flags& flags) {
   const bool json = flags.output.json();
   const bool all = std::all_of(decisions.decisions().begin(), decisions.decisions().end(),
                                [](const auto& decision) { return decision.removed(); });
-  if (!json) Print(decisions, true, flags.dry_run ? stdout : stderr, flags.output);
+  if (!json || !(flags.dry_run || flags.yes)) {
+    Print(decisions, true, flags.dry_run ? stdout : stderr, flags.output);
+  }
   if (!flags.dry_run && all) {
     WF_RETURN_IF_ERROR(ConfirmDestruction(Question(decisions), flags.yes));
     for (const v1::CheckpointDecision& decision : decisions.decisions()) {
-      WF_RETURN_IF_ERROR(DeleteOne(session, decision.checkpoint().name(), false).status());
+      WF_RETURN_IF_ERROR(DeleteCheckpoint(session, decision.checkpoint().name(), false).status());
       if (json) continue;
-      std::printf("%s removed\n", ShortCheckpointName(decision.checkpoint().name()).c_str());
+      std::printf("%s removed\n",
+                  OnOneLine(ShortCheckpointName(decision.checkpoint().name())).c_str());
     }
   }
   if (json) std::printf("%s", ToJson(decisions, true).c_str());
@@ -116,17 +111,23 @@ absl::StatusOr<int> DeleteSelected(const Session& session, const Flags& flags) {
   const bool json = flags.output.json();
   if (decisions.decisions().empty()) {
     std::fprintf(stderr, "No checkpoint matches the filter.\n");
-  } else if (!json) {
+  } else if (!json || !(flags.dry_run || flags.yes)) {
     Print(decisions, true, flags.dry_run ? stdout : stderr, flags.output);
   }
+  absl::Status outcome;
   if (!flags.dry_run && AnyRemoved(decisions)) {
     WF_RETURN_IF_ERROR(ConfirmDestruction(Question(decisions), flags.yes));
-    request.set_validate_only(false);
-    request.set_request_id(NewRequestId());
-    WF_ASSIGN_OR_RETURN(decisions, session.Call(&Stub::DeleteCheckpoints, request));
+    if (flags.yes) {
+      request.set_validate_only(false);
+      request.set_request_id(NewRequestId());
+      WF_ASSIGN_OR_RETURN(decisions, session.Call(&Stub::DeleteCheckpoints, request));
+    } else {
+      outcome = RemoveAsShown(session, *decisions.mutable_decisions());
+    }
     if (!json) Print(decisions, false, stdout, flags.output);
   }
   if (json) std::printf("%s", ToJson(decisions, true).c_str());
+  WF_RETURN_IF_ERROR(outcome);
   return kExitSuccess;
 }
 

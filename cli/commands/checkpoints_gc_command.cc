@@ -63,20 +63,31 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
                       session.Call(&v1::CheckpointService::Stub::CollectGarbage, request));
   const bool json = flags.output.json();
   const bool remove = !flags.dry_run && Removed(garbage) > 0;
-  if (!json) {
+  if (!json || (remove && !flags.yes)) {
     Print(garbage, true, remove ? stderr : stdout, flags.output);
     if (Removed(garbage) == 0) std::fprintf(stderr, "There is nothing to remove.\n");
   }
+  absl::Status outcome;
   if (remove) {
     WF_RETURN_IF_ERROR(
         ConfirmDestruction(fmt::format("Remove {}, for good?", Amount(garbage)), flags.yes));
-    request.set_validate_only(false);
-    request.set_request_id(NewRequestId());
-    WF_ASSIGN_OR_RETURN(garbage,
-                        session.Call(&v1::CheckpointService::Stub::CollectGarbage, request));
+    if (flags.yes) {
+      request.set_validate_only(false);
+      request.set_request_id(NewRequestId());
+      WF_ASSIGN_OR_RETURN(garbage,
+                          session.Call(&v1::CheckpointService::Stub::CollectGarbage, request));
+    } else {
+      outcome = RemoveAsShown(session, *garbage.mutable_decisions());
+      garbage.set_removed_bytes(0);
+      for (const v1::CheckpointDecision& decision : garbage.decisions()) {
+        if (!decision.removed()) continue;
+        garbage.set_removed_bytes(garbage.removed_bytes() + decision.checkpoint().bytes());
+      }
+    }
     if (!json) std::printf("removed %s\n", Amount(garbage).c_str());
   }
   if (json) std::printf("%s", ToJson(garbage, true).c_str());
+  WF_RETURN_IF_ERROR(outcome);
   return kExitSuccess;
 }
 

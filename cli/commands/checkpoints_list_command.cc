@@ -45,7 +45,7 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
     std::printf("%s", ToJson(all, true).c_str());
   } else if (flags.output.names()) {
     for (const v1::Checkpoint& checkpoint : all.checkpoints()) {
-      std::printf("%s\n", ShortCheckpointName(checkpoint.name()).c_str());
+      PrintId(ShortCheckpointName(checkpoint.name()));
     }
   } else if (all.checkpoints().empty()) {
     std::fprintf(stderr, "No checkpoints%s.\n",

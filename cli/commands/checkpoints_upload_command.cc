@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "cli/resource_names.h"
+#include "cli/views/display_text.h"
 #include "cli/views/format.h"
 #include "cli/views/progress_bar.h"
 #include "cli/views/terminal.h"
@@ -40,7 +41,7 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   if (flags.json) {
     std::printf("%s", ToJson(uploaded.checkpoint, true).c_str());
   } else {
-    std::printf("%s\n", ShortCheckpointName(uploaded.checkpoint.name()).c_str());
+    std::printf("%s\n", OnOneLine(ShortCheckpointName(uploaded.checkpoint.name())).c_str());
     std::fprintf(stderr, "%d files, %s sent.\n", uploaded.checkpoint.files_size(),
                  FormatBytes(static_cast<double>(uploaded.sent_bytes)).c_str());
   }

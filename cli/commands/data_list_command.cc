@@ -47,7 +47,7 @@ absl::StatusOr<int> Run(const OutputFlags& output, const ConnectionFlags& connec
     std::printf("%s", ToJson(all, true).c_str());
   } else if (output.names()) {
     for (const v1::Dataset& dataset : all.datasets()) {
-      std::printf("%s\n", ResourceId(dataset.name()).c_str());
+      PrintId(ResourceId(dataset.name()));
     }
   } else if (all.datasets().empty()) {
     std::fprintf(stderr, "No datasets. Make one with 'wavefield data prepare' or 'data import'.\n");

@@ -52,7 +52,7 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
     if (refused == kExitSuccess) refused = ExitCodeOf(job.status());
     if (refused == kExitUnreachable) return refused;
   }
-  if (!json && !jobs.empty()) {
+  if (!jobs.empty() && (!json || !flags.yes)) {
     std::FILE* const stream = flags.dry_run ? stdout : stderr;
     std::fprintf(stream, "%s", FormatJobs(jobs, flags.output.Style(stream)).c_str());
   }

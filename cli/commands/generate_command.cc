@@ -11,7 +11,9 @@
 #include "cli/input_text.h"
 #include "cli/real_range.h"
 #include "cli/resource_names.h"
+#include "cli/views/escaped_text.h"
 #include "cli/views/format.h"
+#include "cli/views/terminal.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
 
@@ -56,13 +58,15 @@ absl::Status GenerateFromJob(const Flags& flags, const std::string& prompt,
 
 absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   WF_ASSIGN_OR_RETURN(const std::string prompt, ReadTextArgument(flags.prompt, kMaxPromptBytes));
+  const bool terminal = IsTerminal(stdout);
   std::string text;
   v1::GenerationSummary summary;
   const auto on_output = [&](const v1::InferenceOutput& output) {
     if (output.has_summary()) summary = output.summary();
     text += output.text();
     if (flags.json) return;
-    std::fwrite(output.text().data(), 1, output.text().size(), stdout);
+    const std::string shown = terminal ? EscapedLines(output.text()) : output.text();
+    std::fwrite(shown.data(), 1, shown.size(), stdout);
     std::fflush(stdout);
   };
   std::error_code error;

@@ -69,7 +69,7 @@ absl::StatusOr<int> List(const Session& session, const std::string& filter, cons
   if (flags.output.json()) {
     std::printf("%s", ToJson(all, true).c_str());
   } else if (flags.output.names()) {
-    for (const v1::Job& job : all.jobs()) std::printf("%s\n", ResourceId(job.name()).c_str());
+    for (const v1::Job& job : all.jobs()) PrintId(ResourceId(job.name()));
   } else if (all.jobs().empty()) {
     std::fprintf(stderr, "No jobs%s. Submit one with 'wavefield submit'.\n",
                  filter.empty()         ? ""

@@ -26,7 +26,7 @@ absl::StatusOr<int> Run(const OutputFlags& output, const ConnectionFlags& connec
   if (output.json()) {
     std::printf("%s", ToJson(all, true).c_str());
   } else if (output.names()) {
-    for (const auto& entry : all.entries()) std::printf("%s\n", ResourceId(entry.job()).c_str());
+    for (const auto& entry : all.entries()) PrintId(ResourceId(entry.job()));
   } else if (all.entries().empty()) {
     std::fprintf(stderr, "No job waits for slots.\n");
   } else {

@@ -25,9 +25,7 @@ absl::StatusOr<int> Run(const OutputFlags& output, const ConnectionFlags& connec
   if (output.json()) {
     std::printf("%s", ToJson(all, true).c_str());
   } else if (output.names()) {
-    for (const auto& worker : all.workers()) {
-      std::printf("%s\n", ResourceId(worker.name()).c_str());
-    }
+    for (const auto& worker : all.workers()) PrintId(ResourceId(worker.name()));
   } else if (all.workers().empty()) {
     std::fprintf(stderr, "No workers. Start 'wavefield-worker' on the hosts that shall train.\n");
   } else {

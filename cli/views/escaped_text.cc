@@ -4,14 +4,18 @@
 
 namespace wavefield {
 
-std::string EscapedText(const std::string& text) {
+namespace {
+
+std::string Escaped(const std::string& text, bool lines) {
   std::string escaped;
   for (size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
     // U+0080 to U+009F, which terminals obey as they do the control characters below 32.
     const bool high_control =
         byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (byte == '\n') {
+    if (lines && (byte == '\n' || byte == '\t' || byte == '\\')) {
+      escaped += text[i];
+    } else if (byte == '\n') {
       escaped += "\\n";
     } else if (byte == '\t') {
       escaped += "\\t";
@@ -29,5 +33,11 @@ std::string EscapedText(const std::string& text) {
   }
   return escaped;
 }
+
+}  // namespace
+
+std::string EscapedText(const std::string& text) { return Escaped(text, /*lines=*/false); }
+
+std::string EscapedLines(const std::string& text) { return Escaped(text, /*lines=*/true); }
 
 }  // namespace wavefield

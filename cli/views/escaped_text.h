@@ -8,4 +8,7 @@ namespace wavefield {
 // escapes as in C. `text` is UTF-8.
 std::string EscapedText(const std::string& text);
 
+// The same, but line breaks, tabs and backslashes stay as they are.
+std::string EscapedLines(const std::string& text);
+
 }  // namespace wavefield

@@ -9,6 +9,9 @@ namespace wavefield::coordinator {
 namespace {
 
 constexpr size_t kMaxWaiting = 4096;
+constexpr size_t kMaxRefusalsWaiting = kMaxWaiting / 8;
+constexpr absl::Duration kRefusalInterval = absl::Seconds(1);
+constexpr size_t kMaxRefusalsRemembered = 4096;
 
 }  // namespace
 
@@ -37,6 +40,35 @@ void AuditLog::Append(v1::AuditEntry entry, std::function<void(const absl::Statu
   done(absl::ResourceExhaustedError("too many entries wait for the audit log; try again later"));
 }
 
+void AuditLog::AppendRefusal(v1::AuditEntry entry, std::function<void()> done) {
+  *entry.mutable_time() = ToTimestamp(clock_.Now());
+  {
+    std::lock_guard lock(mutex_);
+    if (TakesRefusal(entry)) {
+      ++refusals_waiting_;
+      queue_.push_back(
+          {std::move(entry), [done = std::move(done)](const absl::Status&) { done(); }});
+      work_.notify_one();
+      return;
+    }
+  }
+  done();
+}
+
+bool AuditLog::TakesRefusal(const v1::AuditEntry& entry) {
+  if (refusals_waiting_ >= kMaxRefusalsWaiting || queue_.size() >= kMaxWaiting) return false;
+  const absl::Duration now = clock_.Monotonic();
+  if (refusals_.size() >= kMaxRefusalsRemembered) {
+    std::erase_if(refusals_,
+                  [&](const auto& kept) { return now - kept.second >= kRefusalInterval; });
+    if (refusals_.size() >= kMaxRefusalsRemembered) return false;
+  }
+  const auto [kept, first] = refusals_.try_emplace({entry.principal(), entry.method()}, now);
+  if (!first && now - kept->second < kRefusalInterval) return false;
+  kept->second = now;
+  return true;
+}
+
 void AuditLog::Loop() {
   while (true) {
     std::deque<Waiting> group;
@@ -45,6 +77,7 @@ void AuditLog::Loop() {
       work_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
       if (queue_.empty()) return;
       group.swap(queue_);
+      refusals_waiting_ = 0;
     }
     const absl::Status written = Write(group);
     if (!written.ok()) {

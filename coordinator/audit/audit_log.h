@@ -3,8 +3,11 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <map>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "coordinator/store/store.h"
@@ -24,12 +27,19 @@ class AuditLog {
   // wait.
   void Append(v1::AuditEntry entry, std::function<void(const absl::Status&)> done);
 
+  // The same for a call that the role forbids, of which anybody can make as many as he likes: one a
+  // second is kept of each principal and method, and they have an eighth of the room for those that
+  // wait. Calls `done` at once for one that is not kept.
+  void AppendRefusal(v1::AuditEntry entry, std::function<void()> done);
+
  private:
   struct Waiting {
     v1::AuditEntry entry;
     std::function<void(const absl::Status&)> done;
   };
 
+  // Under mutex_: whether a refusal is kept, as from now.
+  bool TakesRefusal(const v1::AuditEntry& entry);
   void Loop();
   absl::Status Write(std::deque<Waiting>& group);
 
@@ -38,6 +48,9 @@ class AuditLog {
   std::mutex mutex_;
   std::condition_variable work_;
   std::deque<Waiting> queue_;
+  size_t refusals_waiting_ = 0;
+  // Principal and method → when a refusal was kept last, monotonic.
+  std::map<std::pair<std::string, std::string>, absl::Duration> refusals_;
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -153,10 +153,13 @@ absl::Status CommitCheckpoint(Transaction& transaction, JobRecord& record,
 absl::StatusOr<std::vector<std::string>> ResumeCandidates(StoreReader& reader,
                                                           const std::string& job) {
   std::vector<std::string> directories;
+  std::vector<std::string> damaged;
   WF_RETURN_IF_ERROR(VisitCheckpoints(reader, job, INT64_MAX, [&](int64_t, Checkpoint& checkpoint) {
-    if (checkpoint.damage().empty()) directories.push_back(checkpoint.directory());
-    return directories.size() < kMaxCandidates;
+    (checkpoint.damage().empty() ? directories : damaged).push_back(checkpoint.directory());
+    return directories.size() + damaged.size() < kMaxCandidates;
   }));
+  // A rank refuses to start when none is sound; without any it would begin anew.
+  directories.insert(directories.end(), damaged.begin(), damaged.end());
   return directories;
 }
 

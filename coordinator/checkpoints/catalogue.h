@@ -27,7 +27,7 @@ absl::Status CommitCheckpoint(Transaction& transaction, JobRecord& record,
                               const wavefield::v1::Checkpoint& checkpoint,
                               const CheckpointReads& reads);
 
-// The directories of a job's committed checkpoints that are not known to be damaged, newest first.
+// The directories of a job's committed checkpoints, newest first; those known to be damaged last.
 absl::StatusOr<std::vector<std::string>> ResumeCandidates(StoreReader& reader,
                                                           const std::string& job);
 

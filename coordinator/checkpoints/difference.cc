@@ -51,15 +51,17 @@ class Weights {
       if (!HoldsWeights(file.path())) continue;
       auto opened = SafetensorsFile::Open(root / checkpoint.directory() / file.path());
       if (!opened.ok()) return NotAsWritten(checkpoint, file.path());
-      weights.files_.push_back(*std::move(opened));
-    }
-    for (size_t i = 0; i < weights.files_.size(); ++i) {
       std::multimap<uint64_t, std::string> in_file;
-      for (const auto& [name, entry] : weights.files_[i].entries()) {
-        weights.file_of_[name] = i;
+      for (const auto& [name, entry] : opened->entries()) {
+        if (!weights.file_of_.emplace(name, weights.files_.size()).second) {
+          return absl::DataLossError(fmt::format("{} has the tensor '{}' in two files",
+                                                 checkpoint.name(),
+                                                 Shortened(name, kMaxValueBytes)));
+        }
         in_file.emplace(entry.begin, name);
       }
       for (const auto& [begin, name] : in_file) weights.names_.push_back(name);
+      weights.files_.push_back(*std::move(opened));
     }
     return weights;
   }

@@ -49,6 +49,8 @@ class UploadStaging {
   // Of the checkpoint, and of its job's checkpoints, relative to the storage root.
   std::string directory() const;
   std::string job_directory() const { return "checkpoints/" + token_; }
+  // Whether its files are there now.
+  bool moved() const;
 
   // The upload is in the catalogue, or refused: with `moved`, also removes what was moved.
   void Remove(bool moved);
@@ -62,7 +64,6 @@ class UploadStaging {
 
   std::filesystem::path folder() const { return root_ / "uploads" / token_; }
   std::filesystem::path files() const { return folder() / "files"; }
-  bool moved() const;
   absl::Status FindOrBegin(const std::string& job);
   absl::Status ReadOffsets();
   absl::Status CheckRoomForRest() const;

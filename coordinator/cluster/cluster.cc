@@ -222,21 +222,28 @@ absl::StatusOr<std::shared_ptr<InferenceSession>> Cluster::StartInference(Infere
   {
     std::lock_guard lock(mutex_);
     int total = 0;
+    int64_t free = 0;
     std::map<std::string, int> held;
+    std::optional<SlotOfRank> first;
     for (const SchedulerSnapshot::Host& host : Hosts().present) {
       if (host.device == kCuda) continue;  // inference runs on the CPU
       for (const SchedulerSnapshot::Slot& slot : host.slots) {
         ++total;
         if (!slot.holder.empty()) {
           ++held[slot.holder];
-        } else if (session == nullptr) {
-          session = std::make_shared<InferenceSession>("inference/" + RandomHex(12), host.worker,
-                                                       workers_.at(host.worker).incarnation(),
-                                                       slot.index, std::move(task));
+        } else {
+          ++free;
+          if (!first) first = {host.worker, slot.index};
         }
       }
     }
-    if (session == nullptr) {
+    if (free > 0 && free <= SlotsAwaited()) {
+      return absl::ResourceExhaustedError(
+          fmt::format("needs 1 slot; the {} free of {} are kept for jobs that others make room "
+                      "for; try again later",
+                      free, total));
+    }
+    if (!first) {
       std::string holders;
       for (const auto& [holder, count] : held) {
         if (holders.size() < 500) holders += fmt::format("; {} holds {}", holder, count);
@@ -246,6 +253,10 @@ absl::StatusOr<std::shared_ptr<InferenceSession>> Cluster::StartInference(Infere
               ? std::string("needs 1 slot, and no worker is ready")
               : fmt::format("needs 1 slot, 0 of {} free{}; try again later", total, holders));
     }
+    const auto& [worker, slot] = *first;
+    session = std::make_shared<InferenceSession>("inference/" + RandomHex(12), worker,
+                                                 workers_.at(worker).incarnation(), slot,
+                                                 std::move(task));
     inference_[session->task_id] = {session, false};
   }
   signals_.Notify("workers/" + session->worker);

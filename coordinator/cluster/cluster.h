@@ -61,7 +61,8 @@ class Cluster {
   bool Reserve(const SchedulerPlan::Start& start);
   void Unreserve(const SchedulerPlan::Start& start);
 
-  // Takes a free slot; RESOURCE_EXHAUSTED with the numbers when there is none.
+  // Takes a free slot, but none of those that a job needs which others make room for;
+  // RESOURCE_EXHAUSTED with the numbers when there is none.
   absl::StatusOr<std::shared_ptr<InferenceSession>> StartInference(
       wavefield::v1::InferenceTask task);
   // The caller is done with it: its process is ended, and its slot is free once that is known.
@@ -94,6 +95,8 @@ class Cluster {
     std::vector<SchedulerSnapshot::AbsentHost> absent;
   };
   HostList Hosts() const;
+  // How many slots of the CPU queued jobs need for which others were asked to make room.
+  int64_t SlotsAwaited() const;
   // Why the worker gets nothing new; nothing if it does.
   std::optional<SchedulerSnapshot::Absence> AbsenceOf(const std::string& id,
                                                       const wavefield::v1::Worker& worker) const;

@@ -109,6 +109,19 @@ Cluster::HostList Cluster::Hosts() const {
   return hosts;
 }
 
+int64_t Cluster::SlotsAwaited() const {
+  int64_t slots = 0;
+  for (const auto& [id, record] : jobs_) {
+    const Job& job = record->job();
+    const auto& resources = job.spec().resources();
+    if (job.state() == JOB_STATE_QUEUED && record->preempts_size() > 0 &&
+        resources.device() != kCuda) {
+      slots += resources.world_size();
+    }
+  }
+  return slots;
+}
+
 std::map<std::string, std::string> Cluster::Unfit() const {
   std::map<std::string, std::string> unfit;
   for (const auto& [id, worker] : workers_) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <set>
 
 #include "coordinator/checkpoints/upload_staging.h"
@@ -15,6 +16,9 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(200);
 constexpr absl::Duration kUploadCheckInterval = absl::Hours(1);
+// Of removing directories, in one tick: what else a tick does must not wait for long.
+constexpr absl::Duration kRemovalBudget = absl::Milliseconds(200);
+constexpr absl::Duration kRemovalRetryInterval = absl::Minutes(1);
 
 void LogFailure(const char* what, const absl::Status& status) {
   if (!status.ok()) spdlog::error("{}: {}", what, std::string(status.message()));
@@ -29,6 +33,13 @@ absl::Status ForgetWorker(Transaction& transaction, const std::string& worker) {
 }
 
 }  // namespace
+
+absl::Duration StopGraceOf(const JobRecord& record) {
+  // As doubles: whatever was reported, also if it is no number.
+  const double wanted =
+      std::max(absl::ToDoubleSeconds(kStopGrace), 3 * record.last_write_seconds());
+  return absl::Seconds(std::min(wanted, absl::ToDoubleSeconds(kLongestStopGrace)));
+}
 
 void ControlLoop::Run(const std::function<bool()>& stopped,
                       const std::function<void()>& after_tick) {
@@ -89,12 +100,13 @@ void ControlLoop::EndJobsThatDoNotStop() {
     const std::string id = JobId(*record);
     stopping.insert(id);
     const auto [since, added] = stopping_since_.try_emplace(id, clock_.Monotonic());
-    if (clock_.Monotonic() - since->second < kStopGrace) continue;
+    const absl::Duration grace = StopGraceOf(*record);
+    if (clock_.Monotonic() - since->second < grace) continue;
     LogFailure("cannot end a job that does not stop", store_.Write([&](Transaction& transaction) {
       WF_ASSIGN_OR_RETURN(JobRecord current, transaction.GetJob(id));
       ForceStop(current,
                 fmt::format("did not stop within {} s: its ranks were ended",
-                            absl::ToInt64Seconds(kStopGrace)),
+                            absl::ToInt64Seconds(grace)),
                 clock_.Now());
       return transaction.PutJob(current);
     }));
@@ -130,28 +142,39 @@ void ControlLoop::FreeAbandonedSlots() {
 }
 
 void ControlLoop::RemoveDeletedDirectories() {
-  if (clock_.Monotonic() < next_removal_) return;
+  const absl::Duration begun = clock_.Monotonic();
+  std::erase_if(failed_removals_, [&](const auto& entry) { return entry.second <= begun; });
   std::vector<std::string> directories;
-  const absl::Status read = store_.Read([&](StoreReader& reader) {
-    WF_ASSIGN_OR_RETURN(directories, reader.PendingDeletions());
-    return absl::OkStatus();
-  });
-  if (!read.ok()) return;
-  for (const std::string& directory : directories) {
-    const std::filesystem::path path = storage_root_ / directory;
-    std::error_code error;
-    // Without its manifest it is no checkpoint any more, however far the removal gets.
-    std::filesystem::remove(path / "manifest.json", error);
-    std::filesystem::remove_all(path, error);
-    if (error) {
-      spdlog::warn("cannot remove {}: {}; tried again later", path.string(), error.message());
-      next_removal_ = clock_.Monotonic() + absl::Minutes(1);
-      continue;
+  std::string last;
+  do {
+    const absl::Status read = store_.Read([&](StoreReader& reader) {
+      WF_ASSIGN_OR_RETURN(directories, reader.PendingDeletions(last));
+      return absl::OkStatus();
+    });
+    if (!read.ok()) return;
+    for (const std::string& directory : directories) {
+      last = directory;
+      if (failed_removals_.contains(directory)) continue;
+      RemoveDirectory(directory);
+      if (clock_.Monotonic() - begun >= kRemovalBudget) return;
     }
-    LogFailure("cannot record a removal", store_.Write([&](Transaction& transaction) {
-      return transaction.DeletionDone(directory);
-    }));
+  } while (!directories.empty());
+}
+
+void ControlLoop::RemoveDirectory(const std::string& directory) {
+  const std::filesystem::path path = storage_root_ / directory;
+  std::error_code error;
+  // Without its manifest it is no checkpoint any more, however far the removal gets.
+  std::filesystem::remove(path / "manifest.json", error);
+  std::filesystem::remove_all(path, error);
+  if (error) {
+    spdlog::warn("cannot remove {}: {}; tried again later", path.string(), error.message());
+    failed_removals_[directory] = clock_.Monotonic() + kRemovalRetryInterval;
+    return;
   }
+  LogFailure("cannot record a removal", store_.Write([&](Transaction& transaction) {
+    return transaction.DeletionDone(directory);
+  }));
 }
 
 }  // namespace wavefield::coordinator

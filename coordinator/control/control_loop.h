@@ -3,7 +3,10 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "coordinator/cluster/cluster.h"
 #include "coordinator/jobs/dependencies.h"
@@ -13,8 +16,11 @@
 
 namespace wavefield::coordinator {
 
-// A job that was asked to stop and has not after so long is ended by force.
+// A job that was asked to stop and has not after so long is ended by force: at least kStopGrace,
+// and time enough for its last checkpoint, going by how long the one before took.
 inline constexpr absl::Duration kStopGrace = absl::Seconds(60);
+inline constexpr absl::Duration kLongestStopGrace = absl::Hours(1);
+absl::Duration StopGraceOf(const JobRecord& record);
 
 // What the coordinator does by itself: notices lost workers, starts queued jobs, makes room for
 // some, empties workers that are drained, ends jobs that do not stop, and removes what retention
@@ -38,6 +44,9 @@ class ControlLoop {
  private:
   void EndSilentWorkers();
   void SettleDependencies();
+  // Fills in `jobs`, by id: those that `waiting` wait for; nothing for one that is gone.
+  absl::Status LookUpDependencies(const std::vector<std::shared_ptr<const JobRecord>>& waiting,
+                                  std::map<std::string, std::optional<wavefield::v1::Job>>& jobs);
   void EmptyDrainedWorkers();
   void ScheduleJobs();
   void CarryOut(const SchedulerSnapshot& snapshot);
@@ -48,6 +57,7 @@ class ControlLoop {
   void EndJobsThatDoNotStop();
   void FreeAbandonedSlots();
   void RemoveDeletedDirectories();
+  void RemoveDirectory(const std::string& directory);
 
   Store& store_;
   Cluster& cluster_;
@@ -59,11 +69,11 @@ class ControlLoop {
     DependencyState state;
     absl::Duration when;  // monotonic
   };
-  std::map<std::string, Told> told_;                      // job → what it was said to wait for
-  std::map<std::string, absl::Duration> stopping_since_;  // job → monotonic
-  std::map<std::string, int64_t> unstarted_since_;        // task → its worker's heartbeats then
-  absl::Duration next_removal_;                           // monotonic
-  absl::Duration next_upload_check_;                      // monotonic
+  std::map<std::string, Told> told_;                       // job → what it was said to wait for
+  std::map<std::string, absl::Duration> stopping_since_;   // job → monotonic
+  std::map<std::string, int64_t> unstarted_since_;         // task → its worker's heartbeats then
+  std::map<std::string, absl::Duration> failed_removals_;  // directory → when again, monotonic
+  absl::Duration next_upload_check_;                       // monotonic
 };
 
 }  // namespace wavefield::coordinator

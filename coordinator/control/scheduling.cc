@@ -51,27 +51,19 @@ bool IsSame(const DependencyState& a, const DependencyState& b) {
 }  // namespace
 
 void ControlLoop::SettleDependencies() {
+  auto waiting = cluster_.LiveJobs();
+  std::erase_if(waiting, [](const auto& record) { return !WaitsForJobs(*record); });
+  std::map<std::string, std::optional<Job>> jobs;  // those waited for, by id
+  if (const absl::Status read = LookUpDependencies(waiting, jobs); !read.ok()) {
+    spdlog::error("cannot look up what jobs wait for: {}", std::string(read.message()));
+    return;
+  }
   std::map<std::string, DependencyState> changed;
   std::map<std::string, Told> told;
-  for (const auto& record : cluster_.LiveJobs()) {
-    if (!WaitsForJobs(*record)) continue;
+  for (const auto& record : waiting) {
     const std::string id = JobId(*record);
-    absl::Status read = absl::OkStatus();
     const DependencyState state =
-        CheckDependencies(*record, [&](const std::string& other) -> std::optional<Job> {
-          if (const auto live = cluster_.FindLiveJob(other)) return live->job();
-          absl::StatusOr<JobRecord> found;
-          read.Update(store_.Read([&](StoreReader& reader) {
-            found = reader.GetJob(other);
-            return absl::IsNotFound(found.status()) ? absl::OkStatus() : found.status();
-          }));
-          if (!found.ok()) return std::nullopt;
-          return found->job();
-        });
-    if (!read.ok()) {
-      spdlog::error("cannot look up what jobs/{} waits for: {}", id, std::string(read.message()));
-      continue;
-    }
+        CheckDependencies(*record, [&](const std::string& other) { return jobs[other]; });
     const auto before = told_.find(id);
     const bool news = before == told_.end() || !IsSame(before->second.state, state) ||
                       clock_.Monotonic() - before->second.when >= kTellAgain;
@@ -99,6 +91,29 @@ void ControlLoop::SettleDependencies() {
   if (written.ok()) return;
   spdlog::error("cannot record what jobs wait for: {}", std::string(written.message()));
   told_.clear();
+}
+
+absl::Status ControlLoop::LookUpDependencies(
+    const std::vector<std::shared_ptr<const JobRecord>>& waiting,
+    std::map<std::string, std::optional<Job>>& jobs) {
+  for (const auto& record : waiting) {
+    for (const auto& dependency : record->job().spec().after()) {
+      jobs[dependency.job().substr(dependency.job().find('/') + 1)];
+    }
+  }
+  if (jobs.empty()) return absl::OkStatus();
+  return store_.Read([&](StoreReader& reader) -> absl::Status {
+    for (auto& [id, job] : jobs) {
+      if (const auto live = cluster_.FindLiveJob(id)) {
+        job = live->job();
+        continue;
+      }
+      const absl::StatusOr<JobRecord> found = reader.GetJob(id);
+      if (!found.ok() && !absl::IsNotFound(found.status())) return found.status();
+      if (found.ok()) job = found->job();
+    }
+    return absl::OkStatus();
+  });
 }
 
 void ControlLoop::EmptyDrainedWorkers() {

@@ -168,6 +168,7 @@ class Applier {
     taken.mutable_checkpoint_saved()->set_step(saved.step());
     taken.mutable_checkpoint_saved()->set_bytes(checkpoint->bytes());
     taken.mutable_checkpoint_saved()->set_seconds(saved.seconds());
+    record.set_last_write_seconds(saved.write_seconds());
     return CommitCheckpoint(transaction_, record, *checkpoint, reads_);
   }
 

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
@@ -95,8 +96,10 @@ int64_t BytesBelow(const std::filesystem::path& folder) {
   return bytes;
 }
 
-absl::Status CannotStore(const absl::Status& cause) {
-  spdlog::error("cannot keep log lines of ranks: {}", cause.ToString());
+absl::Status CannotStore(const absl::Status& cause, const std::string& task_id, TaskLog& task) {
+  if (!std::exchange(task.failing, true)) {
+    spdlog::error("cannot keep log lines of {}: {}", task_id, cause.ToString());
+  }
   return absl::UnavailableError("the coordinator's disk takes no log lines at present");
 }
 
@@ -219,6 +222,14 @@ absl::StatusOr<int64_t> LogStore::Append(const std::string& worker,
     return end;
   }
   TaskLog& task = found->second;
+  const std::filesystem::path folder = directory_ / name->job / FolderOf(task);
+  if (std::error_code error; !std::filesystem::exists(folder, error)) {
+    // Somebody removed it by hand: what comes from now on is kept.
+    auto again = LineLog::Open(folder, line_options_);
+    if (!again.ok()) return CannotStore(again.status(), chunk.task_id(), task);
+    Count(*logs, -task.lines->bytes());
+    task.lines = *std::move(again);
+  }
   std::vector<NumberedLine> lines;
   int64_t number = chunk.first_line();
   for (const LogLine& line : chunk.lines()) {
@@ -228,13 +239,17 @@ absl::StatusOr<int64_t> LogStore::Append(const std::string& worker,
   const int64_t before = task.lines->bytes();
   const absl::Status taken = task.lines->Append(lines);
   Count(*logs, task.lines->bytes() - before);
-  if (!taken.ok()) return CannotStore(taken);
+  if (!taken.ok()) return CannotStore(taken, chunk.task_id(), task);
   if (chunk.complete()) {
-    const std::filesystem::path path = directory_ / name->job / FolderOf(task) / kCompleteFile;
+    const std::filesystem::path path = folder / kCompleteFile;
     const FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
-    if (!fd.valid()) return CannotStore(ErrnoToStatus(errno, "cannot create " + path.string()));
+    if (!fd.valid()) {
+      return CannotStore(ErrnoToStatus(errno, "cannot create " + path.string()), chunk.task_id(),
+                         task);
+    }
     task.complete = true;
   }
+  task.failing = false;
   while (logs->bytes > limits_.job_bytes && DropOldest(*logs)) continue;
   return std::max(end, task.lines->next());
 }

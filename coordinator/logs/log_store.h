@@ -31,6 +31,7 @@ struct TaskLog {
   int32_t rank = 0;
   std::string worker;     // id
   bool complete = false;  // nothing more comes
+  bool failing = false;   // the disk refused the last lines
   std::shared_ptr<LineLog> lines;
 };
 

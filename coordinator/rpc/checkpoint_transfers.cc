@@ -145,6 +145,11 @@ absl::Status CheckpointService::Verify(const v1::VerifyCheckpointRequest& reques
         answer.set_verified_bytes(bytes);
         return stream.Write(answer);
       }));
+  // A storage that is not mounted has no files, and damages none.
+  if (std::error_code error;
+      !damage.empty() && !std::filesystem::exists(context_.storage_root / "probe", error)) {
+    return absl::UnavailableError("the cluster's storage is not there now; try again later");
+  }
   WF_RETURN_IF_ERROR(context_.store.Write([&](Transaction& transaction) -> absl::Status {
     WF_ASSIGN_OR_RETURN(v1::Checkpoint current, transaction.GetCheckpoint(checkpoint.name()));
     current.clear_damage();
@@ -230,14 +235,22 @@ absl::StatusOr<v1::Checkpoint> CheckpointService::TakeUpload(
   WF_RETURN_IF_ERROR(staging.Complete([&] { return stream.cancelled(); }));
   checkpoint.set_directory(staging.directory());
   uploaded.record.set_checkpoint_directory(staging.job_directory());
+  bool used_before = false;
   const absl::Status committed =
       context_.store.Write([&](Transaction& transaction) -> absl::Status {
         WF_RETURN_IF_ERROR(find(transaction));
+        // Catalogued by an upload that did not get to its end, and deleted since.
+        WF_ASSIGN_OR_RETURN(used_before, transaction.IsDeletionPendingIn(staging.job_directory()));
+        used_before = used_before || !staging.moved();
+        if (used_before) {
+          return absl::AbortedError(
+              fmt::format("an earlier {} was just deleted: upload it again", checkpoint.name()));
+        }
         WF_RETURN_IF_ERROR(transaction.PutJob(uploaded.record));
         return transaction.PutCheckpoint(begin.job_id(), checkpoint);
       });
   // Another job took the name meanwhile; after other errors the upload can be continued.
-  if (committed.ok() || absl::IsAlreadyExists(committed)) {
+  if (committed.ok() || absl::IsAlreadyExists(committed) || used_before) {
     staging.Remove(/*moved=*/!committed.ok());
   }
   WF_RETURN_IF_ERROR(committed);

@@ -299,6 +299,8 @@ absl::StatusOr<ListOrder> ListOrder::Parse(const std::string& text, const std::s
 
 bool ListOrder::Before(const FilterValue& a, const FilterValue& b) const {
   if (IsNothing(a) || IsNothing(b)) return !IsNothing(a) && IsNothing(b);
+  // A forged page token may hold a value of another kind.
+  if (a.index() != b.index()) return a.index() < b.index();
   return descending ? Compare(b, a) < 0 : Compare(a, b) < 0;
 }
 

@@ -68,6 +68,9 @@ absl::Status JobService::Insert(Transaction& transaction, JobRecord& record) {
   WF_RETURN_IF_ERROR(CheckReferencesAgain(transaction, record));
   const std::string id = JobId(record);
   job.set_uid(RandomHex(32));
+  // Ids of tasks are unique over the cluster's life, whatever has the job's name.
+  WF_ASSIGN_OR_RETURN(const int64_t last_epoch, transaction.LastEpochOfDeleted(id));
+  job.set_epoch(last_epoch + 1);
   WF_ASSIGN_OR_RETURN(*record.mutable_checkpoint_directory(),
                       FreeCheckpointDirectory(transaction, context_.storage_root, id, job.uid()));
   WF_RETURN_IF_ERROR(transaction.PutJob(record));

@@ -57,10 +57,17 @@ absl::Status WorkerService::TakeLogs(const v1::ReportLogsRequest& request,
         fmt::format("workers/{} is not registered with this incarnation: register again", id));
   }
   std::set<std::string> jobs;
+  std::set<std::string> failed;  // tasks: of these nothing is acknowledged, and they come again
   for (const auto& chunk : request.chunks()) {
-    WF_ASSIGN_OR_RETURN(const int64_t next, context_.logs.Append(id, chunk));
+    if (failed.contains(chunk.task_id())) continue;
+    const auto next = context_.logs.Append(id, chunk);
+    if (!next.ok()) {
+      failed.insert(chunk.task_id());
+      response.mutable_next_line()->erase(chunk.task_id());
+      continue;
+    }
     int64_t& wanted = (*response.mutable_next_line())[chunk.task_id()];
-    wanted = std::max(wanted, next);
+    wanted = std::max(wanted, *next);
     jobs.insert(chunk.task_id().substr(0, chunk.task_id().find('/')));
   }
   for (const std::string& job : jobs) context_.cluster.signals().Notify("logs/" + job);

@@ -55,7 +55,6 @@ absl::StatusOr<std::string> WorkerIdOf(const std::string& name) {
 }
 
 absl::Status CheckRegistration(const wavefield::v1::RegisterWorkerRequest& request,
-                               const std::filesystem::path& storage_root,
                                const std::string& probe) {
   if (!IsWorkerId(request.worker_id())) {
     return InvalidField("worker_id", fmt::format("is '{}'; allowed: [a-z][a-z0-9.-]{{0,62}}",
@@ -86,9 +85,9 @@ absl::Status CheckRegistration(const wavefield::v1::RegisterWorkerRequest& reque
       absl::StatusCode::kFailedPrecondition, "STORAGE_NOT_SHARED",
       fmt::format(
           "workers/{} does not see the cluster's storage root: what it read from its file 'probe' "
-          "is not what the coordinator wrote to {}; mount the same directory on both and give it "
-          "with --storage-root",
-          request.worker_id(), (storage_root / "probe").string()));
+          "is not what the coordinator wrote to its own; mount the coordinator's --storage-root on "
+          "both and give it to the worker",
+          request.worker_id()));
 }
 
 absl::Status CheckGpus(const google::protobuf::RepeatedPtrField<wavefield::v1::Gpu>& gpus) {

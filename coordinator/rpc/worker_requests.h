@@ -15,7 +15,7 @@ absl::StatusOr<std::string> WorkerIdOf(const std::string& name);
 // INVALID_ARGUMENT naming the field; FAILED_PRECONDITION (reason STORAGE_NOT_SHARED) when the
 // worker does not see the cluster's storage root.
 absl::Status CheckRegistration(const wavefield::v1::RegisterWorkerRequest& request,
-                               const std::filesystem::path& storage_root, const std::string& probe);
+                               const std::string& probe);
 
 // INVALID_ARGUMENT naming the field.
 absl::Status CheckGpus(const google::protobuf::RepeatedPtrField<wavefield::v1::Gpu>& gpus);

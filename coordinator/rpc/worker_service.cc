@@ -68,7 +68,7 @@ grpc::ServerUnaryReactor* WorkerService::RegisterWorker(grpc::CallbackServerCont
 
 absl::Status WorkerService::Register(const v1::RegisterWorkerRequest& request,
                                      v1::RegisterWorkerResponse& response) {
-  WF_RETURN_IF_ERROR(CheckRegistration(request, context_.storage_root, context_.storage_probe));
+  WF_RETURN_IF_ERROR(CheckRegistration(request, context_.storage_probe));
   const std::string& id = request.worker_id();
   WorkerRecord record;
   v1::Worker& worker = *record.mutable_worker();

@@ -37,7 +37,9 @@ class Arranger {
       decision.after = *head;
     } else if (const auto* full = Full(bounds, job)) {
       SetQuota(decision, *full);
-      quota_lines_.emplace(full->label, job.id);
+      for (const Bound& bound : bounds) {
+        if (IsFull(bound, job)) quota_lines_.emplace(bound.label, job.id);
+      }
       // What is free, and will be, is kept for one that starts when others have ended.
       if (Preempt(decision)) lines_.try_emplace(job.device, job.id);
     } else if (count.free < job.world_size) {
@@ -64,10 +66,14 @@ class Arranger {
     return nullptr;
   }
 
+  bool IsFull(const Bound& bound, const SchedulerSnapshot::QueuedJob& job) const {
+    return quotas_.Used(bound) + job.world_size > bound.limit;
+  }
+
   const Bound* Full(const std::vector<Bound>& bounds,
                     const SchedulerSnapshot::QueuedJob& job) const {
     for (const Bound& bound : bounds) {
-      if (quotas_.Used(bound) + job.world_size > bound.limit) return &bound;
+      if (IsFull(bound, job)) return &bound;
     }
     return nullptr;
   }

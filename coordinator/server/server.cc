@@ -267,8 +267,7 @@ void Server::Parts::OnRefused(const Refusal& refusal, std::function<void()> answ
   }
   v1::AuditEntry entry = EntryOf(rule->method, refusal.caller);
   DescribeResult(refusal.status, entry);
-  audit_log->Append(std::move(entry),
-                    [answer = std::move(answer)](const absl::Status&) { answer(); });
+  audit_log->AppendRefusal(std::move(entry), std::move(answer));
 }
 
 void Server::Parts::RefreshTokens() {

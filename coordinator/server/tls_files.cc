@@ -86,8 +86,9 @@ grpc_ssl_certificate_config_reload_status TlsSource::Fetch(
   }
   if (!unseen_) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
   const grpc_ssl_pem_key_cert_pair pair{unseen_->key.c_str(), unseen_->certificate.c_str()};
-  *config = grpc_ssl_server_certificate_config_create(
-      asks_clients() ? unseen_->client_ca.c_str() : nullptr, &pair, 1);
+  // gRPC wants a certificate authority even where no client is asked for a certificate.
+  const std::string& authority = asks_clients() ? unseen_->client_ca : unseen_->certificate;
+  *config = grpc_ssl_server_certificate_config_create(authority.c_str(), &pair, 1);
   unseen_.reset();
   return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
 }

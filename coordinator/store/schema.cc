@@ -63,7 +63,8 @@ CREATE INDEX jobs_by_reason ON jobs (state, reason);
 )",
                                                                  R"(
 CREATE INDEX jobs_by_revision ON jobs (revision);
-CREATE TABLE deleted_jobs (id TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE deleted_jobs (
+  id TEXT PRIMARY KEY, revision INTEGER NOT NULL, epoch INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX deleted_jobs_by_revision ON deleted_jobs (revision);
 CREATE TABLE audit (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT, record BLOB NOT NULL, crc INTEGER NOT NULL);

@@ -77,9 +77,16 @@ absl::Status SqliteTransaction::DeleteJob(const JobRecord& record) {
     WF_RETURN_IF_ERROR(queueing.Bind(record.checkpoint_directory()).Run());
   }
   WF_ASSIGN_OR_RETURN(auto tombstone,
-                      connection_.Prepare("INSERT OR REPLACE INTO deleted_jobs VALUES (?, ?)"));
-  WF_RETURN_IF_ERROR(tombstone.Bind(id).Bind(++revision_).Run());
+                      connection_.Prepare("INSERT OR REPLACE INTO deleted_jobs VALUES (?, ?, ?)"));
+  WF_RETURN_IF_ERROR(tombstone.Bind(id).Bind(++revision_).Bind(record.job().epoch()).Run());
   return ForgetOldDeletions();
+}
+
+absl::StatusOr<int64_t> SqliteTransaction::LastEpochOfDeleted(const std::string& id) {
+  WF_ASSIGN_OR_RETURN(auto statement,
+                      connection_.Prepare("SELECT epoch FROM deleted_jobs WHERE id = ?"));
+  WF_ASSIGN_OR_RETURN(const bool row, statement.Bind(id).Step());
+  return row ? statement.Int(0) : 0;
 }
 
 absl::Status SqliteTransaction::ForgetOldDeletions() {

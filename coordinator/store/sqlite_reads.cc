@@ -230,9 +230,12 @@ absl::StatusOr<std::optional<RequestRecord>> SqliteTransaction::FindRequest(cons
   return std::optional<RequestRecord>({statement.Bytes(0), statement.Bytes(1)});
 }
 
-absl::StatusOr<std::vector<std::string>> SqliteTransaction::PendingDeletions() {
+absl::StatusOr<std::vector<std::string>> SqliteTransaction::PendingDeletions(
+    const std::string& after) {
   WF_ASSIGN_OR_RETURN(auto statement,
-                      connection_.Prepare("SELECT directory FROM deletions LIMIT 100"));
+                      connection_.Prepare("SELECT directory FROM deletions WHERE directory > ? "
+                                          "ORDER BY directory LIMIT 100"));
+  statement.Bind(after);
   std::vector<std::string> directories;
   while (true) {
     WF_ASSIGN_OR_RETURN(const bool row, statement.Step());

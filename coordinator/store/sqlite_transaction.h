@@ -19,6 +19,7 @@ class SqliteTransaction final : public Transaction {
   std::vector<JobRecord> TakeWrittenJobs() { return std::move(written_jobs_); }
 
   absl::StatusOr<JobRecord> GetJob(const std::string& id) override;
+  absl::StatusOr<int64_t> LastEpochOfDeleted(const std::string& id) override;
   absl::StatusOr<std::vector<JobRecord>> ListJobs(const JobQuery& query) override;
   absl::StatusOr<std::vector<JobRecord>> LiveJobs() override;
   absl::StatusOr<std::vector<JobCount>> CountJobs() override;
@@ -47,7 +48,7 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::optional<RequestRecord>> FindRequest(const std::string& id) override;
   absl::StatusOr<std::vector<wavefield::v1::AuditEntry>> ListAuditEntries(int64_t before,
                                                                           int limit) override;
-  absl::StatusOr<std::vector<std::string>> PendingDeletions() override;
+  absl::StatusOr<std::vector<std::string>> PendingDeletions(const std::string& after) override;
   absl::StatusOr<bool> IsDeletionPending(const std::string& directory) override;
   absl::StatusOr<bool> IsDeletionPendingIn(const std::string& directory) override;
   absl::StatusOr<std::string> GetRendezvous(const std::string& job, int64_t epoch,

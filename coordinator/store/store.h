@@ -79,6 +79,8 @@ class StoreReader {
  public:
   virtual ~StoreReader() = default;
   virtual absl::StatusOr<JobRecord> GetJob(const std::string& id) = 0;
+  // The last epoch of a job of this id that was deleted; 0: none is remembered.
+  virtual absl::StatusOr<int64_t> LastEpochOfDeleted(const std::string& id) = 0;
   // Newest first.
   virtual absl::StatusOr<std::vector<JobRecord>> ListJobs(const JobQuery& query) = 0;
   // Those that have not ended or still have a task that holds a slot, oldest first.
@@ -120,8 +122,8 @@ class StoreReader {
   // Newest first. `before`: sequence, exclusive.
   virtual absl::StatusOr<std::vector<wavefield::v1::AuditEntry>> ListAuditEntries(int64_t before,
                                                                                   int limit) = 0;
-  // Directories that are to be removed from storage.
-  virtual absl::StatusOr<std::vector<std::string>> PendingDeletions() = 0;
+  // Directories that are to be removed from storage: the next 100 after `after`, in order.
+  virtual absl::StatusOr<std::vector<std::string>> PendingDeletions(const std::string& after) = 0;
   virtual absl::StatusOr<bool> IsDeletionPending(const std::string& directory) = 0;
   // … or something below it.
   virtual absl::StatusOr<bool> IsDeletionPendingIn(const std::string& directory) = 0;

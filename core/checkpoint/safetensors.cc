@@ -84,6 +84,11 @@ uint64_t SaturatingMultiply(uint64_t a, uint64_t b) {
   return __builtin_mul_overflow(a, b, &product) ? std::numeric_limits<uint64_t>::max() : product;
 }
 
+// Lists and objects may be nested too deeply to be printed.
+std::string Shown(const json& value) {
+  return value.is_structured() ? value.type_name() : value.dump().substr(0, 40);
+}
+
 absl::StatusOr<SafetensorsFile::Entry> ParseEntry(const json& value, uint64_t data_bytes) {
   const auto bad = [](const std::string& reason) { return absl::InvalidArgumentError(reason); };
   if (!value.is_object() || value.size() != 3 || !value.contains("dtype") ||
@@ -92,7 +97,7 @@ absl::StatusOr<SafetensorsFile::Entry> ParseEntry(const json& value, uint64_t da
   }
   const json &dtype = value["dtype"], &shape = value["shape"], &offsets = value["data_offsets"];
   if (!dtype.is_string() || !BytesOf(dtype.get<std::string>())) {
-    return bad("unknown dtype " + dtype.dump().substr(0, 40));
+    return bad("unknown dtype " + Shown(dtype));
   }
   if (!shape.is_array() || shape.size() > 4) return bad("expected a shape of at most 4 dimensions");
   SafetensorsFile::Entry entry;
@@ -101,7 +106,7 @@ absl::StatusOr<SafetensorsFile::Entry> ParseEntry(const json& value, uint64_t da
   uint64_t bytes = *BytesOf(entry.dtype);
   for (size_t i = 0; i < shape.size(); ++i) {
     if (!shape[i].is_number_unsigned() || shape[i].get<uint64_t>() > uint64_t{kMaxDimension}) {
-      return bad("dimension " + shape[i].dump().substr(0, 40) + " is not a whole number in range");
+      return bad("dimension " + Shown(shape[i]) + " is not a whole number in range");
     }
     dims[i] = shape[i].get<int64_t>();
     bytes = SaturatingMultiply(bytes, shape[i].get<uint64_t>());

@@ -13,18 +13,41 @@ Detail DetailOf(const absl::Status& status) {
   return detail;
 }
 
+// Errors repeat what came from outside: no control character but line feed and tab passes on.
+std::string Printable(std::string text) {
+  for (char& c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f) c = '?';
+  }
+  return text;
+}
+
+absl::Cord PrintableDetail(const absl::Status& status, absl::string_view url,
+                           const absl::Cord& payload) {
+  google::rpc::BadRequest request = DetailOf<google::rpc::BadRequest>(status);
+  if (request.field_violations().empty() ||
+      url != "type.googleapis.com/" + request.GetDescriptor()->full_name()) {
+    return payload;
+  }
+  for (auto& violation : *request.mutable_field_violations()) {
+    violation.set_field(Printable(violation.field()));
+    violation.set_description(Printable(violation.description()));
+  }
+  return absl::Cord(request.SerializeAsString());
+}
+
 }  // namespace
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   // The numbers of absl::StatusCode are those of gRPC.
   const auto code = static_cast<grpc::StatusCode>(status.code());
-  const std::string message(status.message());
+  const std::string message = Printable(std::string(status.message()));
   google::rpc::Status details;
   status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
     auto* any = details.add_details();
     any->set_type_url(std::string(url));
-    any->set_value(std::string(payload));
+    any->set_value(std::string(PrintableDetail(status, url, payload)));
   });
   if (details.details_size() == 0) return {code, message};
   details.set_code(status.raw_code());

@@ -9,6 +9,7 @@
 #include "tests/cli/command_runner.h"
 #include "tests/cli/fake_cluster.h"
 #include "tests/cli/hostile_text.h"
+#include "tests/cli/terminal_program.h"
 
 namespace wavefield {
 namespace {
@@ -228,6 +229,45 @@ TEST_F(CheckpointVerbsTest, GcGivesAReasonForEachAndListsOrphans) {
   EXPECT_EQ(collected, 0);
   EXPECT_EQ(Run({"gc", "--yes"}).out, "removed 1 checkpoint, 3.0 MiB\n");
   EXPECT_EQ(collected, 1);
+}
+
+TEST_F(CheckpointVerbsTest, OnATerminalNothingIsRemovedThatWasNotShown) {
+  std::vector<std::string> removed;
+  cluster_.delete_checkpoint = [&](const v1::DeleteCheckpointRequest& request, v1::Checkpoint&) {
+    if (request.name().ends_with("/30-1")) {
+      return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "pinned by now");
+    }
+    removed.push_back(request.name());
+    return grpc::Status::OK;
+  };
+  const auto decide = [](const auto& request, auto& response) {
+    EXPECT_TRUE(request.validate_only());
+    for (const int64_t step : {40, 30, 20}) {
+      v1::CheckpointDecision& decision = *response.add_decisions();
+      *decision.mutable_checkpoint() = MakeCheckpoint("first", step);
+      decision.set_removed(step != 40);
+    }
+    return grpc::Status::OK;
+  };
+  cluster_.delete_checkpoints = decide;
+  cluster_.collect_garbage = [&](const v1::CollectGarbageRequest& request,
+                                 v1::CollectGarbageResponse& response) {
+    response.set_removed_bytes(6 << 20);
+    return decide(request, response);
+  };
+  for (const std::vector<std::string>& what :
+       {std::vector<std::string>{"delete", "--filter", "step<50"}, {"gc"}}) {
+    std::vector<std::string> arguments = {"checkpoints"};
+    arguments.insert(arguments.end(), what.begin(), what.end());
+    removed.clear();
+    TerminalProgram terminal(cluster_.address(), arguments, TerminalProgram::Streams::kAll);
+    terminal.WaitFor("Remove 2 checkpoints, 6.0 MiB, for good? [y/N]");
+    terminal.Type("y\n");
+    EXPECT_EQ(terminal.Finish(), 0);
+    EXPECT_THAT(removed, ElementsAre("jobs/first/checkpoints/20-1"));
+    EXPECT_THAT(terminal.output(),
+                HasSubstr(what[0] == "gc" ? "removed 1 checkpoint, 3.0 MiB" : "pinned by now"));
+  }
 }
 
 TEST_F(CheckpointVerbsTest, DiffPutsWhatMovedFurthestFirst) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "absl/strings/str_split.h"
 #include "tests/cli/command_runner.h"
@@ -83,6 +84,27 @@ TEST_F(CompletionTest, BashOffersIdsThatTheCoordinatorHas) {
   std::string gone;
   { gone = FakeCluster().address(); }
   EXPECT_THAT(Offers({"cancel", "al"}, gone), IsEmpty()) << "and without a word of its error";
+}
+
+TEST_F(CompletionTest, NothingThatACoordinatorSendsIsRun) {
+  const std::string trace = (directory_.path() / "trace").string();
+  cluster_.list_jobs = [](const v1::ListJobsRequest&, v1::ListJobsResponse& response) {
+    response.add_jobs()->set_name("jobs/al$(echo>trace)");
+    response.add_jobs()->set_name("jobs/alpha\nalso");
+    response.add_jobs()->set_name("jobs/alpha");
+    return grpc::Status::OK;
+  };
+  EXPECT_THAT(Offers({"cancel", "al"}), ElementsAre("alpha"));
+  // Of the script itself.
+  const std::string script = directory_.Write("completion.bash", Script("bash"));
+  const CommandResult result =
+      RunCommand({"/bin/bash", "--noprofile", "--norc", "-c",
+                  "source '" + script + "'; __wavefield_candidates() { echo 'al$(echo>" + trace +
+                      ") al*'; }; COMP_WORDS=(wavefield al); COMP_CWORD=1; _wavefield; "
+                      "printf '%s\\n' \"${COMPREPLY[@]}\""},
+                 {});
+  EXPECT_EQ(result.out, "al$(echo>" + trace + ")\nal*\n");
+  EXPECT_FALSE(std::filesystem::exists(trace));
 }
 
 TEST_F(CompletionTest, EveryShellKnowsEveryCommand) {

@@ -11,6 +11,7 @@
 #include "tests/cli/command_runner.h"
 #include "tests/cli/fake_cluster.h"
 #include "tests/cli/hostile_text.h"
+#include "tests/cli/terminal_program.h"
 
 namespace wavefield {
 namespace {
@@ -201,6 +202,25 @@ TEST_F(JobVerbsTest, CancelByFilterShowsThemFirst) {
   EXPECT_EQ(Run({"cancel"}).exit_code, 2);
   EXPECT_EQ(Run({"cancel", "a", "--filter", "x=1"}).exit_code, 2);
   EXPECT_EQ(Run({"cancel", "a", "--dry-run"}).exit_code, 2);
+}
+
+TEST_F(JobVerbsTest, OnATerminalNoJobIsCancelledThatWasNotShown) {
+  std::vector<v1::CancelJobRequest> cancelled;
+  cluster_.cancel_job = Keep(cancelled, v1::JOB_STATE_STOPPING);
+  cluster_.cancel_jobs = [](const v1::CancelJobsRequest& request, v1::CancelJobsResponse& all) {
+    EXPECT_TRUE(request.validate_only());
+    *all.add_jobs() = MakeJob("shown", v1::JOB_STATE_RUNNING);
+    return grpc::Status::OK;
+  };
+  TerminalProgram terminal(cluster_.address(), {"cancel", "--filter", "step>1", "--json"},
+                           TerminalProgram::Streams::kAll, {"NO_COLOR=1"});
+  terminal.WaitFor("Cancel 1 job? [y/N]");
+  EXPECT_THAT(terminal.output(), ContainsRegex("shown +RUNNING"));
+  terminal.Type("y\n");
+  EXPECT_EQ(terminal.Finish(), 0);
+  EXPECT_THAT(terminal.output(), HasSubstr("\"jobs\""));
+  ASSERT_EQ(cancelled.size(), 1u);
+  EXPECT_EQ(cancelled[0].name(), "jobs/shown");
 }
 
 TEST_F(JobVerbsTest, AGridBecomesAnArrayOfJobs) {

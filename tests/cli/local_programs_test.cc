@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "tests/cli/command_runner.h"
 #include "tests/cli/fake_cluster.h"
+#include "tests/cli/terminal_program.h"
 
 namespace wavefield {
 namespace {
@@ -254,6 +255,23 @@ TEST_F(LocalProgramsTest, EvaluateTakesOneWindowOfIds) {
     EXPECT_EQ(refused.exit_code, 2) << bad;
     EXPECT_THAT(refused.err, HasSubstr("bad.json")) << bad;
   }
+}
+
+TEST_F(LocalProgramsTest, ATerminalObeysNothingThatAModelWrites) {
+  cluster_.generate = [](const v1::GenerateRequest&,
+                         grpc::ServerWriter<v1::InferenceOutput>& writer) {
+    v1::InferenceOutput output;
+    output.set_text("a\x1b[31m\tb\\ \xC2\x9B ö");
+    output.set_done(true);
+    writer.Write(output);
+    return grpc::Status::OK;
+  };
+  TerminalProgram terminal(cluster_.address(), {"generate", "first", "--prompt", "x"},
+                           TerminalProgram::Streams::kAll);
+  EXPECT_EQ(terminal.Finish(), 0);
+  EXPECT_THAT(terminal.output(), HasSubstr("a\\x1b[31m"));
+  EXPECT_THAT(terminal.output(), HasSubstr("b\\ \\u009b ö"));
+  EXPECT_THAT(Run({"generate", "first", "--prompt", "x"}).out, HasSubstr("a\x1b[31m\tb"));
 }
 
 TEST_F(LocalProgramsTest, GenerateStreamsFromTheCluster) {

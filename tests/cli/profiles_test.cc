@@ -39,6 +39,9 @@ class ProfilesTest : public testing::Test {
   std::filesystem::path File(const std::string& name) {
     return directory_.path() / "wavefield" / "profiles" / name;
   }
+  std::filesystem::path TokenOf(const std::string& name) {
+    return json::parse(ReadText(File(name + ".json")))["token_file"].get<std::string>();
+  }
   static unsigned ModeOf(const std::filesystem::path& path) {
     struct stat status {};
     EXPECT_EQ(stat(path.c_str(), &status), 0) << path;
@@ -52,8 +55,8 @@ class ProfilesTest : public testing::Test {
 TEST_F(ProfilesTest, LoginKeepsAddressAndTokenForTheOwnerAlone) {
   const CommandResult result = Run({"login", cluster_.address()}, "very-secret\n");
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_EQ(ReadText(File("default.token")), "very-secret\n");
-  EXPECT_EQ(ModeOf(File("default.token")), 0600u);
+  EXPECT_EQ(ReadText(TokenOf("default")), "very-secret\n");
+  EXPECT_EQ(ModeOf(TokenOf("default")), 0600u);
   EXPECT_EQ(ModeOf(File("default.json")), 0600u);
   EXPECT_EQ(ModeOf(directory_.path() / "wavefield" / "profiles"), 0700u);
   EXPECT_EQ(json::parse(ReadText(File("default.json")))["address"], cluster_.address());
@@ -73,8 +76,7 @@ TEST_F(ProfilesTest, LoginKeepsNothingThatDoesNotWork) {
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_THAT(refused.err, HasSubstr("the token is not known"));
   EXPECT_THAT(refused.err, Not(HasSubstr("wrong")));
-  EXPECT_FALSE(std::filesystem::exists(File("default.json")));
-  EXPECT_FALSE(std::filesystem::exists(File("default.token")));
+  EXPECT_FALSE(std::filesystem::exists(directory_.path() / "wavefield"));
   const CommandResult clear = Run({"login", "192.0.2.1:7070"}, "secret\n");
   EXPECT_EQ(clear.exit_code, 2);
   EXPECT_THAT(clear.err, HasSubstr("--ca-file"));
@@ -89,7 +91,7 @@ TEST_F(ProfilesTest, ATokenThatIsTypedIsNotShown) {
   terminal.Type("very-secret\n");
   EXPECT_EQ(terminal.Finish(), 0) << terminal.output();
   EXPECT_THAT(terminal.output(), Not(HasSubstr("very-secret")));
-  EXPECT_EQ(ReadText(File("default.token")), "very-secret\n");
+  EXPECT_EQ(ReadText(TokenOf("default")), "very-secret\n");
 }
 
 TEST_F(ProfilesTest, FlagsComeBeforeTheEnvironmentBeforeTheProfile) {
@@ -123,13 +125,49 @@ TEST_F(ProfilesTest, ATokenGoesToTheAddressOfItsProfileAlone) {
   const CommandResult elsewhere = Run({"jobs", "--address", "192.0.2.1:7070", "--timeout", "0.2"});
   EXPECT_EQ(elsewhere.exit_code, 4);
   EXPECT_THAT(elsewhere.err, Not(HasSubstr("in the clear")));
+  for (const CommandResult& both :
+       {Run({"jobs", "--profile", "default", "--address", "192.0.2.1:7070"}),
+        Run({"jobs", "--profile", "default"}, "", {"WAVEFIELD_ADDRESS=192.0.2.1:7070"})}) {
+    EXPECT_EQ(both.exit_code, 2);
+    EXPECT_THAT(both.err, HasSubstr("'default' is for " + cluster_.address()));
+    EXPECT_THAT(both.err, HasSubstr("192.0.2.1:7070"));
+  }
+  EXPECT_EQ(Run({"jobs", "--profile", "default", "--address", cluster_.address()}).exit_code, 0);
+}
+
+TEST_F(ProfilesTest, ASecondLoginLeavesNothingOfTheFirst) {
+  ASSERT_EQ(Run({"login", cluster_.address(), "--profile", "a.b"}, "other\n").exit_code, 0);
+  ASSERT_EQ(Run({"login", cluster_.address(), "--profile", "a"}, "first\n").exit_code, 0);
+  const std::filesystem::path first = TokenOf("a");
+  ASSERT_EQ(Run({"login", cluster_.address(), "--profile", "a"}, "second\n").exit_code, 0);
+  EXPECT_FALSE(std::filesystem::exists(first));
+  EXPECT_EQ(ReadText(TokenOf("a")), "second\n");
+  ASSERT_EQ(Run({"login", cluster_.address(), "--profile", "a", "--no-token"}).exit_code, 0);
+  EXPECT_EQ(Run({"logout", "--profile", "a"}).exit_code, 0);
+  EXPECT_EQ(ReadText(TokenOf("a.b")), "other\n");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(File("")), {}), 2);
+}
+
+TEST_F(ProfilesTest, ACurrentProfileThatIsGoneOrBrokenStandsInNobodysWay) {
+  directory_.Write("wavefield/profiles/broken.json", "{");
+  for (const char* current : {"gone", "broken", "../x"}) {
+    directory_.Write("wavefield/current-profile", current);
+    EXPECT_NE(Run({"jobs"}).exit_code, 0);
+    EXPECT_EQ(Run({"jobs", "--address", cluster_.address(), "--output", "names"}).out, "here\n");
+    EXPECT_EQ(Run({"profiles", "list"}).exit_code, 0);
+    Run({"logout"});
+    EXPECT_THAT(Run({"logout"}).err, HasSubstr("no profile is in use")) << current;
+  }
+  EXPECT_FALSE(std::filesystem::exists(File("broken.json")));
+  directory_.Write("wavefield/current-profile", "gone");
+  EXPECT_EQ(Run({"login", cluster_.address(), "--no-token"}).exit_code, 0);
+  EXPECT_EQ(Run({"jobs"}).exit_code, 0);
 }
 
 TEST_F(ProfilesTest, LogoutRemovesTheToken) {
   ASSERT_EQ(Run({"login", cluster_.address(), "--profile", "a"}, "secret\n").exit_code, 0);
   EXPECT_EQ(Run({"logout"}).exit_code, 0);
-  EXPECT_FALSE(std::filesystem::exists(File("a.token")));
-  EXPECT_FALSE(std::filesystem::exists(File("a.json")));
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path() / "wavefield" / "profiles"));
   EXPECT_EQ(Run({"profiles", "list"}).out, "");
   const CommandResult again = Run({"logout"});
   EXPECT_EQ(again.exit_code, 3);

@@ -1,12 +1,17 @@
 // What the audit log holds of calls that were done, that failed and that were refused.
+#include "coordinator/audit/audit_log.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/synchronization/notification.h"
 #include "coordinator/audit/audited_call.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/sqlite_store.h"
 #include "core/base/file.h"
+#include "core/base/status_macros.h"
 #include "tests/coordinator/generic_call.h"
+#include "tests/coordinator/record_fixtures.h"
 #include "tests/coordinator/server_fixture.h"
 #include "wavefield/v1/audit_service.grpc.pb.h"
 
@@ -161,11 +166,12 @@ TEST_F(AuditLogOfCalls, AMessageThatCannotBeReadIsKept) {
 
 TEST_F(AuditLogOfCalls, IsFilteredAndPagedNewestFirst) {
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(Create("job-" + std::to_string(i), kAnn).ok());
-  for (int i = 0; i < 3; ++i) EXPECT_FALSE(Cancel("jobs/job-1", kBen).ok());
-  EXPECT_EQ(Entries().size(), 8u);
-  EXPECT_EQ(Entries("principal=ben").size(), 3u);
+  EXPECT_FALSE(Cancel("jobs/job-1", kBen).ok());
+  EXPECT_FALSE(Create("job-6", kBen).ok());
+  EXPECT_EQ(Entries().size(), 7u);
+  EXPECT_EQ(Entries("principal=ben").size(), 2u);
   EXPECT_EQ(Entries("resource=jobs/job-* AND result=OK").size(), 5u);
-  EXPECT_EQ(Entries("result!=OK AND method=JobService.CancelJob AND role=viewer").size(), 3u);
+  EXPECT_EQ(Entries("result!=OK AND method=JobService.CancelJob AND role=viewer").size(), 1u);
   EXPECT_EQ(Entries("time<2001-01-01T00:00:00Z").size(), 0u);
   EXPECT_EQ(Entries("time>2001-01-01T00:00:00Z AND peer=127.0.0.1").size(), 5u);
 
@@ -253,6 +259,91 @@ TEST(AuditStore, KeepsTheNewestMillion) {
   auto connection = SqliteConnection::Open(path);
   EXPECT_EQ((*connection)->QueryInt("SELECT min(sequence) FROM audit").value(), 2);
   EXPECT_EQ((*connection)->QueryInt("SELECT max(sequence) FROM audit").value(), 1000001);
+}
+
+class AuditLogOfRefusals : public testing::Test {
+ protected:
+  AuditLogOfRefusals()
+      : store_(SqliteStore::Open(directory_.path() / "coordinator.db", {}).value()) {}
+
+  void Refuse(AuditLog& log, const std::string& principal, const std::string& method) {
+    v1::AuditEntry entry;
+    entry.set_principal(principal);
+    entry.set_method(method);
+    log.AppendRefusal(entry, [this] { ++answered_; });
+  }
+  size_t Kept(const std::string& principal = "") {
+    size_t count = 0;
+    EXPECT_TRUE(store_
+                    ->Read([&](StoreReader& reader) -> absl::Status {
+                      WF_ASSIGN_OR_RETURN(const auto entries,
+                                          reader.ListAuditEntries(INT64_MAX, 10000));
+                      for (const auto& entry : entries) {
+                        if (principal.empty() || entry.principal() == principal) ++count;
+                      }
+                      return absl::OkStatus();
+                    })
+                    .ok());
+    return count;
+  }
+
+  const TemporaryDirectory directory_;
+  ManualClock clock_;
+  std::unique_ptr<SqliteStore> store_;
+  std::atomic<size_t> answered_ = 0;
+};
+
+TEST_F(AuditLogOfRefusals, OneASecondIsKeptOfEachPrincipalAndMethod) {
+  {
+    AuditLog log(*store_, clock_);
+    for (int i = 0; i < 100; ++i) Refuse(log, "ben", "JobService.CreateJob");
+    Refuse(log, "ben", "JobService.CancelJob");
+    Refuse(log, "eve", "JobService.CreateJob");
+    clock_.Advance(absl::Milliseconds(999));
+    Refuse(log, "ben", "JobService.CreateJob");
+    clock_.Advance(absl::Milliseconds(1));
+    Refuse(log, "ben", "JobService.CreateJob");
+  }
+  EXPECT_EQ(answered_, 104u);
+  EXPECT_EQ(Kept("ben"), 3u);
+  EXPECT_EQ(Kept("eve"), 1u);
+}
+
+TEST_F(AuditLogOfRefusals, LeaveRoomForOtherCallsWhileTheStoreIsSlow) {
+  constexpr size_t kRefusals = 4000;
+  constexpr size_t kCalls = 3500;
+  std::atomic<size_t> written = 0;
+  absl::Notification blocked;
+  absl::Notification go_on;
+  std::thread writer([&] {
+    EXPECT_TRUE(store_
+                    ->Write([&](Transaction&) {
+                      blocked.Notify();
+                      go_on.WaitForNotification();
+                      return absl::OkStatus();
+                    })
+                    .ok());
+  });
+  blocked.WaitForNotification();
+  {
+    AuditLog log(*store_, clock_);
+    for (size_t i = 0; i < kRefusals; ++i) {
+      Refuse(log, "viewer-" + std::to_string(i), "JobService.CreateJob");
+    }
+    for (size_t i = 0; i < kCalls; ++i) {
+      v1::AuditEntry entry;
+      entry.set_principal("ann");
+      log.Append(entry, [&](const absl::Status& status) { written += status.ok() ? 1 : 0; });
+    }
+    go_on.Notify();
+  }
+  writer.join();
+  EXPECT_EQ(written, kCalls);
+  EXPECT_EQ(answered_, kRefusals);
+  EXPECT_EQ(Kept("ann"), kCalls);
+  // One group may be on its way to the store, and one waits.
+  EXPECT_GE(Kept(), kCalls + 512);
+  EXPECT_LE(Kept(), kCalls + 1024);
 }
 
 TEST(AuditedCall, AddressesAreShownWithoutPorts) {

@@ -1,7 +1,9 @@
 // What the store knows of changed and deleted jobs.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <prometheus/registry.h>
 
+#include "coordinator/control/control_loop.h"
 #include "coordinator/store/sqlite_store.h"
 #include "core/base/status_macros.h"
 #include "tests/coordinator/record_fixtures.h"
@@ -103,8 +105,46 @@ TEST_F(JobChangesTest, ADeletedJobTakesItsHistoryAlongAndIsRemembered) {
     EXPECT_TRUE(steps.empty() && evaluations.empty() && health.empty());
     WF_ASSIGN_OR_RETURN(const auto others, reader.ListSteps("b", {}, 1, 100));
     EXPECT_EQ(others.size(), 10u);
-    WF_ASSIGN_OR_RETURN(const auto directories, reader.PendingDeletions());
+    WF_ASSIGN_OR_RETURN(const auto directories, reader.PendingDeletions(""));
     EXPECT_THAT(directories, ElementsAre("checkpoints/a"));
+    WF_ASSIGN_OR_RETURN(const auto further, reader.PendingDeletions("checkpoints/a"));
+    EXPECT_THAT(further, IsEmpty());
+    return absl::OkStatus();
+  });
+  EXPECT_TRUE(read.ok()) << read;
+}
+
+TEST_F(JobChangesTest, DirectoriesThatCannotBeRemovedHinderNoOthers) {
+  constexpr size_t kStuck = 101;
+  const std::filesystem::path root = directory_.path() / "storage";
+  std::filesystem::create_directories(root / "checkpoints" / "b");
+  Write([&](Transaction& transaction) -> absl::Status {
+    for (size_t i = 0; i <= kStuck; ++i) {
+      JobRecord record = QueuedJob("job-" + std::to_string(i));
+      // No file system takes such a name.
+      record.set_checkpoint_directory(i == kStuck ? "checkpoints/b"
+                                                  : "checkpoints/" + std::string(300, 'a') +
+                                                        std::to_string(i));
+      WF_RETURN_IF_ERROR(transaction.PutJob(record));
+      WF_RETURN_IF_ERROR(transaction.DeleteJob(record));
+    }
+    return absl::OkStatus();
+  });
+  ManualClock clock;
+  LeaseTable leases(absl::Seconds(10), clock);
+  Cluster cluster(leases);
+  prometheus::Registry registry;
+  CoordinatorMetrics metrics(registry);
+  ControlLoop loop(*store_, cluster, leases, metrics, clock, root);
+  loop.Tick();
+  EXPECT_FALSE(std::filesystem::exists(root / "checkpoints" / "b"));
+  const absl::Status read = store_->Read([](StoreReader& reader) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const bool pending, reader.IsDeletionPending("checkpoints/b"));
+    EXPECT_FALSE(pending);
+    WF_ASSIGN_OR_RETURN(const auto stuck, reader.PendingDeletions(""));
+    EXPECT_EQ(stuck.size(), 100u);
+    WF_ASSIGN_OR_RETURN(const auto others, reader.PendingDeletions(stuck.back()));
+    EXPECT_EQ(others.size(), kStuck - 100);
     return absl::OkStatus();
   });
   EXPECT_TRUE(read.ok()) << read;

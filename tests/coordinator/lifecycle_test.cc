@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
+#include "coordinator/control/control_loop.h"
 #include "tests/coordinator/record_fixtures.h"
 
 namespace wavefield::coordinator {
@@ -283,6 +286,21 @@ TEST(Lifecycle, KeepsTheLastTwentyWarnings) {
   ASSERT_EQ(record.job().warnings_size(), 20);
   EXPECT_EQ(record.job().warnings(0), "warning 10");
   EXPECT_EQ(record.job().warnings(19), "warning 29");
+}
+
+TEST(Lifecycle, AJobHasTimeToStopByHowLongItsCheckpointsTake) {
+  JobRecord record = QueuedJob("x");
+  EXPECT_EQ(StopGraceOf(record), kStopGrace);
+  record.set_last_write_seconds(100);
+  EXPECT_EQ(StopGraceOf(record), absl::Seconds(300));
+  for (const double much : {1e9, std::numeric_limits<double>::infinity()}) {
+    record.set_last_write_seconds(much);
+    EXPECT_EQ(StopGraceOf(record), kLongestStopGrace);
+  }
+  for (const double none : {-1.0, std::numeric_limits<double>::quiet_NaN()}) {
+    record.set_last_write_seconds(none);
+    EXPECT_EQ(StopGraceOf(record), kStopGrace);
+  }
 }
 
 TEST(Lifecycle, LongTextsAreCutBetweenCharacters) {

@@ -172,6 +172,35 @@ TEST_F(LogCallsTest, ALongLogComesInBoundedMessages) {
   EXPECT_EQ(Read("a").size(), 4000u);
 }
 
+TEST_F(LogCallsTest, ATaskWhoseLinesTheDiskRefusesDoesNotHinderOthers) {
+  const std::string broken = StartJob("a");
+  ASSERT_TRUE(CreateJob(ValidRequest("b")).ok());
+  std::string sound;
+  for (const auto& assignment : worker_->WaitForAssignments(2).assignments()) {
+    if (assignment.task_id() != broken) sound = assignment.task_id();
+  }
+  // Files where there should be folders.
+  const std::filesystem::path folder = std::filesystem::path(DataDir()) / "logs" / "a";
+  for (const auto& rank : std::filesystem::directory_iterator(folder)) {
+    const std::filesystem::path path = rank.path();
+    std::filesystem::remove_all(path);
+    ASSERT_TRUE(WriteFileAtomically(path, "").ok());
+    break;
+  }
+  v1::ReportLogsRequest request = Lines(broken, 0, 2);
+  *request.add_chunks() = Lines(sound, 0, 3).chunks(0);
+  *request.add_chunks() = Lines(broken, 5, 1).chunks(0);
+  v1::ReportLogsResponse response;
+  ASSERT_TRUE(Call(*workers_, &v1::WorkerService::Stub::ReportLogs, request, response).ok());
+  EXPECT_EQ(response.next_line().count(broken), 0u);
+  EXPECT_EQ(response.next_line().at(sound), 3);
+  EXPECT_THAT(Read("b"), ElementsAre("line 0", "line 1", "line 2"));
+
+  std::filesystem::remove_all(folder);
+  ASSERT_TRUE(Call(*workers_, &v1::WorkerService::Stub::ReportLogs, request, response).ok());
+  EXPECT_EQ(response.next_line().at(broken), 6);
+}
+
 TEST_F(LogCallsTest, WhatCannotBeMeantIsRefusedWithTheField) {
   const std::string task = StartJob("a");
   absl::Status status;

@@ -116,6 +116,18 @@ TEST_F(LogStoreTest, KeepsLinesOverARestartAndSaysWhichItWants) {
   EXPECT_EQ(Read("a").size(), 4u);
 }
 
+TEST_F(LogStoreTest, AFolderThatWasRemovedByHandIsMadeAgain) {
+  StartAttempt("a", 1, {"w0"});
+  ASSERT_TRUE(store_->Append("w0", Chunk("a/1/0", 0, {"one", "two"})).ok());
+  std::filesystem::remove_all(Folder() / "a");
+  const auto next = store_->Append("w0", Chunk("a/1/0", 2, {"three"}));
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_EQ(*next, 3);
+  EXPECT_EQ(store_->bytes(), store_->Tasks("a").at(0).lines->bytes());
+  EXPECT_TRUE(store_->Append("w0", Chunk("a/1/0", 3, {}, 0, true)).ok());
+  EXPECT_TRUE(store_->Tasks("a").at(0).complete);
+}
+
 TEST_F(LogStoreTest, WhatIsNotOfARankOfThatWorkerIsAcknowledgedAndDropped) {
   StartAttempt("a", 1, {"w1"});
   for (const char* task : {"a/1/1", "a/2/0", "b/1/0", "a/1", "a/1/0/0", "", "../a/1/0", "a/../0",

@@ -169,6 +169,19 @@ TEST(Quotas, NobodyOfTheSameLabelPassesAJobThatWaitsForItsQuota) {
   EXPECT_THAT(MessageOf(plan, "small"), HasSubstr("after jobs/big"));
 }
 
+TEST(Quotas, AJobWaitsInTheLineOfEachFullQuota) {
+  SchedulerSnapshot snapshot{{Host("a", {"jobs/red", "jobs/ann", "", "", ""})},
+                             {Job("both", 2, 1), Job("of-ann", 1, 2), Job("other", 1, 3)}};
+  snapshot.options.quotas = ParseQuotas({"team=red:2", "user=ann:2"}).value();
+  snapshot.holding = {Holding("red", 1), Holding("ann", 1)};
+  snapshot.holding[0].labels = {{"team", "red"}};
+  snapshot.holding[1].labels = snapshot.queue[1].labels = {{"user", "ann"}};
+  snapshot.queue[0].labels = {{"team", "red"}, {"user", "ann"}};
+  const SchedulerPlan plan = Schedule(snapshot);
+  EXPECT_EQ(Started(plan), std::vector<std::string>{"other"});
+  EXPECT_THAT(MessageOf(plan, "of-ann"), HasSubstr("after jobs/both"));
+}
+
 TEST(Quotas, AJobThatNeverFitsHoldsNobodyUp) {
   SchedulerSnapshot snapshot{{Host("a", {"", "", ""})}, {Job("big", 3, 1), Job("small", 1, 2)}};
   snapshot.options.quotas = ParseQuotas({"team=*:2"}).value();

@@ -97,7 +97,9 @@ void LogOutbox::Append(const std::string& task_id, std::vector<std::string> text
     spdlog::warn("log lines are not kept for the coordinator: {}", appended.ToString());
   }
   complained_ = !appended.ok();
-  entries_.at(task_id).stored = log->next();
+  const auto entry = entries_.find(task_id);
+  if (entry == entries_.end() || entry->second.log != log) return;
+  entry->second.stored = log->next();
   Trim(*log);
 }
 
@@ -178,7 +180,7 @@ void LogOutbox::Acknowledge(const Chunk& chunk, int64_t next_line) {
   if (found == entries_.end()) return;
   Entry& entry = found->second;
   entry.acknowledged = std::max(entry.acknowledged, std::min(next_line, entry.stored));
-  if (chunk.complete() && entry.acknowledged >= entry.stored) {
+  if (chunk.complete() && entry.ended && entry.acknowledged >= entry.stored) {
     entries_.erase(found);
     RemoveFolder(chunk.task_id());
   } else {

@@ -68,11 +68,17 @@ absl::Status LogShipper::SendBatch() {
   WF_RETURN_IF_ERROR(link_.Call(kReportTimeout, [&](grpc::ClientContext& context) {
     return link_.stub().ReportLogs(&context, request, &response);
   }));
+  absl::Status status;
   for (const LogOutbox::Chunk& chunk : request.chunks()) {
     const auto next = response.next_line().find(chunk.task_id());
-    if (next != response.next_line().end()) outbox_.Acknowledge(chunk, next->second);
+    if (next != response.next_line().end()) {
+      outbox_.Acknowledge(chunk, next->second);
+    } else {
+      status = absl::UnavailableError(
+          absl::StrCat("the coordinator cannot keep those of ", chunk.task_id(), " at present"));
+    }
   }
-  return absl::OkStatus();
+  return status;
 }
 
 void LogShipper::Flush(absl::Duration timeout) {

@@ -14,7 +14,8 @@ MAX_MESSAGE_BYTES = 8 << 20
 _REPEATABLE = [
     {"service": found.containing_service.full_name, "method": found.name} for found in api.methods()
     if not found.client_streaming and not found.server_streaming and (
-        found.name.startswith(("Get", "List", "Inspect")) or "request_id" in found.input_type.fields_by_name)]
+        found.name.startswith(("Get", "List", "Inspect", "Explain", "Diff"))
+        or "request_id" in found.input_type.fields_by_name)]
 
 _OPTIONS = [
     ("grpc.keepalive_time_ms", 20000),

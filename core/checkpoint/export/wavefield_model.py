@@ -24,6 +24,7 @@ import mmap
 import pathlib
 import re
 import struct
+import sys
 
 import torch
 from torch import nn
@@ -373,7 +374,10 @@ class Tokenizer:
         self.byte_ids = list(range(256))
         self.scores = {}  # (score, id) by piece of text
         if self.kind != "bytes":
-            self.read_model((pathlib.Path(folder) / about["model_file"]).read_bytes())
+            name = about["model_file"]
+            if pathlib.Path(name).name != name:
+                raise ValueError(f"{folder}/tokenizer.json: model_file is '{name}', which is not a name in that folder")
+            self.read_model((pathlib.Path(folder) / name).read_bytes())
         self.texts += [b""] * (about["vocab_size"] - len(self.texts))
         self.texts[self.separator] = b""
 
@@ -487,10 +491,16 @@ def main():
     model = WavefieldModel.load(flags.folder).to(flags.device)
     characters = codecs.getincrementaldecoder("utf-8")("replace")
     ids = tokenizer.prompt(flags.prompt)
+
+    def show(text):
+        if sys.stdout.isatty():  # a terminal obeys control characters
+            text = re.sub("[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f]", lambda found: ascii(found[0])[1:-1], text)
+        print(text, end="", flush=True)
+
     for id in model.generate(ids, flags.max_tokens, flags.temperature, flags.top_k, flags.seed):
         text = b"\n" if id == tokenizer.separator else tokenizer.decode([id])
-        print(characters.decode(text), end="", flush=True)
-    print(characters.decode(b"", final=True))
+        show(characters.decode(text))
+    show(characters.decode(b"", final=True) + "\n")
 
 
 if __name__ == "__main__":

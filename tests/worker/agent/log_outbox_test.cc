@@ -164,6 +164,19 @@ TEST_F(LogOutboxTest, LinesOfAnEarlierTaskOfTheSameNameAreDropped) {
   EXPECT_THAT(Send(), ElementsAre("a/1/0 0+1"));
 }
 
+TEST_F(LogOutboxTest, AnAcknowledgementOfAnEarlierTaskDoesNotEndThatOfTheSameName) {
+  Open();
+  outbox_->Begin("a/1/0");
+  outbox_->End("a/1/0");
+  const auto earlier = outbox_->NextBatch(1 << 20, 100);
+  ASSERT_EQ(earlier.size(), 1u);
+  outbox_->Begin("a/1/0");
+  outbox_->Acknowledge(earlier[0], 0);
+  Print("a/1/0", 1);
+  outbox_->End("a/1/0");
+  EXPECT_THAT(Send(), ElementsAre("a/1/0 0+1."));
+}
+
 TEST_F(LogOutboxTest, WhatTheDiskRefusesIsAGapAndNoHindrance) {
   Open();
   outbox_->Begin("a/1/0");
