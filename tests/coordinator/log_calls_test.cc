@@ -176,7 +176,8 @@ TEST_F(LogCallsTest, ATaskWhoseLinesTheDiskRefusesDoesNotHinderOthers) {
   const std::string broken = StartJob("a");
   ASSERT_TRUE(CreateJob(ValidRequest("b")).ok());
   std::string sound;
-  for (const auto& assignment : worker_->WaitForAssignments(2).assignments()) {
+  const v1::AssignmentList list = worker_->WaitForAssignments(2);
+  for (const auto& assignment : list.assignments()) {
     if (assignment.task_id() != broken) sound = assignment.task_id();
   }
   // Files where there should be folders.
