@@ -179,7 +179,7 @@ TEST_F(Checkpoints, UpdatesAreChecked) {
   EXPECT_TRUE(absl::IsInvalidArgument(update(again)));
 }
 
-TEST_F(Checkpoints, VerificationFindsDamageAndWhatIsDamagedIsNotResumedFrom) {
+TEST_F(Checkpoints, VerificationFindsDamageAndWhatIsDamagedIsTheLastToBeResumedFrom) {
   StartJob("x");
   Save("x", 1);
   const std::string second = Save("x", 2);
@@ -205,6 +205,7 @@ TEST_F(Checkpoints, VerificationFindsDamageAndWhatIsDamagedIsNotResumedFrom) {
   EXPECT_THAT(Get(second)->damage(), HasSubstr("and 1 more files"));
   EXPECT_THAT(Names(List("jobs/x", "damaged=true")), ElementsAre("2-1"));
   const std::string first_directory = Get("jobs/x/checkpoints/1")->directory();
+  const std::string second_directory = Get(second)->directory();
   EXPECT_THAT(Delete("jobs/x/checkpoints/1").ToString(), HasSubstr("newest verified"));
   EXPECT_TRUE(Delete(second, /*validate_only=*/true).ok());
 
@@ -214,7 +215,8 @@ TEST_F(Checkpoints, VerificationFindsDamageAndWhatIsDamagedIsNotResumedFrom) {
     list = worker_->WaitForAssignments(1);
     return list.assignments_size() == 1 && list.assignments(0).task_id() == "x/2/0";
   });
-  EXPECT_THAT(list.assignments(0).train().resume_candidates(), ElementsAre(first_directory));
+  EXPECT_THAT(list.assignments(0).train().resume_candidates(),
+              ElementsAre(first_directory, second_directory));
 }
 
 TEST_F(Checkpoints, ARemovedOneIsGoneAndANeededOneStays) {
