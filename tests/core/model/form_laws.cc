@@ -66,9 +66,25 @@ void ExpectCloseGradients(const Model& expected, const Model& actual, const Norm
   }
 }
 
-Norms Scaled(Norms norms, double factor) {
-  for (double& norm : norms) norm = factor * norm + 1e-7;
-  return norms;
+// How far gradients computed in another order may be from `model`'s: a share of them, and what
+// some roundings of all weights do to them. Gradients that are small sums of large terms feel that
+// most (the frequency's above all).
+Norms Tolerances(Sample& sample, Backend& backend, const ExecutionOptions& options,
+                 const Model& model, double share, int64_t batch, const std::vector<int32_t>& ids,
+                 const std::vector<int32_t>& targets) {
+  Norms tolerances = GradientNorms(model);
+  for (double& norm : tolerances) norm = share * norm + 1e-7;
+  for (int draw = 0; draw < 3; ++draw) {
+    const auto moved = sample.Make(backend, options);
+    const Tensor weights = moved->parameters();
+    for (int64_t k = 0; k < weights.elements(); ++k) {
+      weights.f32()[k] *= 1 + (sample.random() % 2 == 0 ? 1e-6f : -1e-6f);
+    }
+    Train(*moved, batch, ids, targets);
+    const Norms felt = GradientNorms(model, moved.get());
+    for (size_t i = 0; i < felt.size(); ++i) tolerances[i] += felt[i];
+  }
+  return tolerances;
 }
 
 }  // namespace
@@ -115,18 +131,8 @@ void ExpectCpuAgreesWithReference(const ModelConfig& config, const ExecutionOpti
   const auto ids = sample.Ids(batch * tokens), targets = sample.Ids(batch * tokens);
   const double loss = Train(*expected, batch, ids, targets);
   EXPECT_NEAR(loss, Train(*actual, batch, ids, targets), 1e-5 * loss);
-  // fp32 rounding through two layers. Gradients that are small sums of large terms feel it more (of
-  // the frequency above all): the reference tells how much, when all weights move by some
-  // roundings.
-  const auto moved = sample.Make(*reference);
-  const Tensor weights = moved->parameters();
-  for (int64_t k = 0; k < weights.elements(); ++k) {
-    weights.f32()[k] *= 1 + (sample.random() % 2 == 0 ? 1e-6f : -1e-6f);
-  }
-  Train(*moved, batch, ids, targets);
-  const Norms felt = GradientNorms(*expected, moved.get());
-  Norms tolerances = Scaled(GradientNorms(*expected), 2e-4);
-  for (size_t i = 0; i < felt.size(); ++i) tolerances[i] += felt[i];
+  // fp32 rounding through two layers.
+  const Norms tolerances = Tolerances(sample, *reference, {}, *expected, 2e-4, batch, ids, targets);
   ExpectCloseGradients(*expected, *actual, tolerances);
 }
 
@@ -178,9 +184,12 @@ void ExpectPieces(const ModelConfig& config, int64_t piece) {
   EXPECT_NEAR(Train(*pieces, batch, ids, targets), loss, 1e-5 * loss);
   const double evaluated = whole->Evaluate(batch, ids, targets).loss;
   EXPECT_NEAR(pieces->Evaluate(batch, ids, targets).loss, evaluated, 1e-5 * evaluated);
-  // Sums over the pieces round once for each of them, and some of them nearly cancel; a state that
-  // was carried wrongly is off by about all of the gradient.
-  ExpectCloseGradients(*whole, *pieces, Scaled(GradientNorms(*whole), piece < 10 ? 1e-2 : 1e-3));
+  // Sums over the pieces round once for each of them; a state that was carried wrongly is off by
+  // about all of the gradient.
+  const double share = piece < 10 ? 1e-2 : 1e-3;
+  ExpectCloseGradients(
+      *whole, *pieces,
+      Tolerances(sample, *backend, {.dropout = 0.1f}, *whole, share, batch, ids, targets));
 }
 
 void ExpectRecomputation(const ModelConfig& config) {
