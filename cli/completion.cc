@@ -38,7 +38,7 @@ CompletionOption Describe(const CLI::Option& option) {
   for (const std::string& name : option.get_lnames()) described.names.push_back("--" + name);
   for (const std::string& name : option.get_snames()) described.names.push_back("-" + name);
   described.description = option.get_description();
-  described.takes_value = option.get_type_size_max() > 0;
+  described.takes_value = option.get_expected_min() > 0;
   if (described.takes_value) described.choices = ChoicesOf(option.get_type_name());
   described.resource =
       ResourceOf(described.names.empty() ? option.get_name(true) : described.names[0]);
@@ -262,24 +262,21 @@ end
                           FishQuoted(command.descriptions[i]));
     }
     for (const CompletionOption& option : command.options) {
-      std::string value;
-      if (!option.resource.empty()) {
-        value = fmt::format(" -x -a '(__wavefield_ids {})'", option.resource);
-      } else if (!option.choices.empty()) {
-        value = " -x -a " + FishQuoted(absl::StrJoin(option.choices, " "));
-      } else if (option.takes_value) {
-        value = " -r";
-      }
+      const std::string offered = option.resource.empty()
+                                      ? absl::StrJoin(option.choices, " ")
+                                      : fmt::format("(__wavefield_ids {})", option.resource);
       std::string names;
       for (const std::string& name : option.names) {
         names += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
       }
       if (!names.empty()) {
+        const std::string value = !offered.empty()     ? " -x -a " + FishQuoted(offered)
+                                  : option.takes_value ? " -r"
+                                                       : "";
         text += fmt::format("complete -c wavefield{}{}{} -d {}\n", at, names, value,
                             FishQuoted(option.description));
-      } else if (!option.resource.empty()) {
-        text += fmt::format("complete -c wavefield -f{} -a '(__wavefield_ids {})'\n", at,
-                            option.resource);
+      } else if (!offered.empty()) {
+        text += fmt::format("complete -c wavefield -f{} -a {}\n", at, FishQuoted(offered));
       }
     }
   }

@@ -11,7 +11,7 @@ packages=(
   libsqlite3-dev libcivetweb-dev prometheus-cpp-dev nlohmann-json3-dev libcli11-dev libspdlog-dev
   zlib1g-dev libssl-dev libgtest-dev libgmock-dev libbenchmark-dev
 )
-test_packages=(openssl libboost-context-dev clang-format python3-venv python3-torch chromium iproute2)
+test_packages=(openssl libboost-context-dev clang-format python3-venv python3-torch chromium iproute2 zsh fish)
 
 for argument in "$@"; do
   case "$argument" in

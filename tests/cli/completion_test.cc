@@ -1,10 +1,11 @@
-// Completion: what the shells offer, asked of bash itself.
+// Completion: what the shells offer, asked of the shells.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <filesystem>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "tests/cli/command_runner.h"
 #include "tests/cli/fake_cluster.h"
@@ -13,10 +14,11 @@ namespace wavefield {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::IsSupersetOf;
 using testing::UnorderedElementsAre;
+
+constexpr const char* kShells[] = {"bash", "zsh", "fish"};
 
 class CompletionTest : public testing::Test {
  protected:
@@ -37,53 +39,93 @@ class CompletionTest : public testing::Test {
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return result.out;
   }
-  // What bash offers where the cursor stands behind the last of `words`.
-  std::vector<std::string> Offers(const std::vector<std::string>& words,
+  // What the shell offers where the cursor stands behind the last of `words`.
+  std::vector<std::string> Offers(const std::string& shell, const std::vector<std::string>& words,
                                   const std::string& address = "") {
-    const std::string script = directory_.Write("completion.bash", Script("bash"));
+    const std::string script = directory_.Write("completion." + shell, Script(shell));
     std::string quoted = "'" + (ProgramDirectory() / "wavefield").string() + "'";
     for (const std::string& word : words) quoted += " '" + word + "'";
+    const std::string count = std::to_string(words.size());
+    std::vector<std::string> command;
+    if (shell == "bash") {
+      command = {"bash", "--noprofile", "--norc", "-c",
+                 "set -u; source '" + script + "'; COMP_WORDS=(" + quoted +
+                     "); COMP_CWORD=" + count + "; _wavefield; printf '%s\\n' \"${COMPREPLY[@]}\""};
+    } else if (shell == "zsh") {
+      // What zsh's completion gives to a function: `words` from 1 on, and where to put what fits.
+      // It is zsh that leaves out what does not.
+      command = {"zsh", "-f", "-c",
+                 "compdef() { registered=$* }; compadd() { print -l -- ${(P)2} }; compset() { }; "
+                 "_files() { }; source '" +
+                     script +
+                     "'; "
+                     "[[ $registered == '_wavefield wavefield' ]] || exit 9; words=(" +
+                     quoted + "); CURRENT=$((" + count + " + 1)); _wavefield"};
+    } else {
+      command = {
+          "fish", "--no-config", "-c",
+          "source '" + script + "'; complete -C \"wavefield " + absl::StrJoin(words, " ") + "\""};
+    }
+    command.insert(command.begin(), "/usr/bin/env");
     const CommandResult result = RunCommand(
-        {"/bin/bash", "--noprofile", "--norc", "-c",
-         "set -u; source '" + script + "'; COMP_WORDS=(" + quoted + "); COMP_CWORD=" +
-             std::to_string(words.size()) + "; _wavefield; printf '%s\\n' \"${COMPREPLY[@]}\""},
-        {"WAVEFIELD_ADDRESS=" + (address.empty() ? cluster_.address() : address)});
+        command, {"WAVEFIELD_ADDRESS=" + (address.empty() ? cluster_.address() : address),
+                  "PATH=" + ProgramDirectory().string() + ":/usr/bin:/bin",
+                  "HOME=" + directory_.path().string()});
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    EXPECT_EQ(result.err, "");
-    return absl::StrSplit(result.out, '\n', absl::SkipEmpty());
+    EXPECT_EQ(result.err, "") << shell;
+    std::vector<std::string> offers;
+    for (const absl::string_view line : absl::StrSplit(result.out, '\n', absl::SkipEmpty())) {
+      const absl::string_view word = line.substr(0, line.find('\t'));  // fish adds a description
+      if (shell != "zsh" || absl::StartsWith(word, words.back())) offers.emplace_back(word);
+    }
+    return offers;
   }
 
   FakeCluster cluster_;
   TemporaryDirectory directory_;
 };
 
-TEST_F(CompletionTest, BashOffersCommandsOfEachDepth) {
-  EXPECT_THAT(Offers({"su"}), ElementsAre("submit"));
-  EXPECT_THAT(Offers({""}), IsSupersetOf({"jobs", "checkpoints", "explain", "login"}));
-  EXPECT_THAT(Offers({"checkpoints", ""}), IsSupersetOf({"list", "pin", "gc", "lineage"}));
-  EXPECT_THAT(Offers({"checkpoints", "li"}), ElementsAre("list", "lineage"));
-  EXPECT_THAT(Offers({"workers", "dr"}), ElementsAre("drain"));
+TEST_F(CompletionTest, CommandsOfEachDepth) {
+  for (const char* shell : kShells) {
+    SCOPED_TRACE(shell);
+    EXPECT_THAT(Offers(shell, {"su"}), ElementsAre("submit"));
+    EXPECT_THAT(Offers(shell, {""}), IsSupersetOf({"jobs", "checkpoints", "explain", "login"}));
+    EXPECT_THAT(Offers(shell, {"checkpoints", ""}), IsSupersetOf({"list", "pin", "gc", "lineage"}));
+    EXPECT_THAT(Offers(shell, {"checkpoints", "li"}), UnorderedElementsAre("list", "lineage"));
+    EXPECT_THAT(Offers(shell, {"workers", "dr"}), ElementsAre("drain"));
+  }
 }
 
-TEST_F(CompletionTest, BashOffersFlagsAndTheChoicesOfTheirValues) {
-  EXPECT_THAT(Offers({"jobs", "--fo"}), ElementsAre("--follow"));
-  EXPECT_THAT(Offers({"jobs", "--add"}), ElementsAre("--address")) << "of the program itself";
-  EXPECT_THAT(Offers({"jobs", "--output", ""}), ElementsAre("table", "wide", "json", "names"));
-  EXPECT_THAT(Offers({"jobs", "--output", "=", "w"}), ElementsAre("wide"));
-  EXPECT_THAT(Offers({"completion", "z"}), ElementsAre("zsh"));
-  EXPECT_THAT(Offers({"plot", "a", "--x", "t"}), UnorderedElementsAre("tokens", "time"));
+TEST_F(CompletionTest, FlagsAndTheChoicesOfTheirValues) {
+  for (const char* shell : kShells) {
+    SCOPED_TRACE(shell);
+    EXPECT_THAT(Offers(shell, {"jobs", "--fo"}), ElementsAre("--follow"));
+    EXPECT_THAT(Offers(shell, {"jobs", "--add"}), ElementsAre("--address")) << "of the program";
+    EXPECT_THAT(Offers(shell, {"jobs", "--output", ""}),
+                UnorderedElementsAre("table", "wide", "json", "names"));
+    EXPECT_THAT(Offers(shell, {"completion", "z"}), ElementsAre("zsh"));
+    EXPECT_THAT(Offers(shell, {"plot", "alpha", "--x", "t"}),
+                UnorderedElementsAre("tokens", "time"));
+  }
+  EXPECT_THAT(Offers("bash", {"jobs", "--output", "=", "w"}), ElementsAre("wide"));
 }
 
-TEST_F(CompletionTest, BashOffersIdsThatTheCoordinatorHas) {
-  EXPECT_THAT(Offers({"cancel", "al"}), ElementsAre("alpha", "also"));
-  EXPECT_THAT(Offers({"pause", "alpha", "b"}), ElementsAre("beta"));
-  EXPECT_THAT(Offers({"--timeout", "5", "checkpoints", "show", "be"}), ElementsAre("beta"));
-  EXPECT_THAT(Offers({"submit", "--after", "be"}), ElementsAre("beta"));
-  EXPECT_THAT(Offers({"workers", "cordon", ""}), ElementsAre("w1"));
-  EXPECT_THAT(Offers({"jobs", "--filter", ""}), IsEmpty()) << "left to file names";
+TEST_F(CompletionTest, IdsThatTheCoordinatorHas) {
   std::string gone;
   { gone = FakeCluster().address(); }
-  EXPECT_THAT(Offers({"cancel", "al"}, gone), IsEmpty()) << "and without a word of its error";
+  for (const char* shell : kShells) {
+    SCOPED_TRACE(shell);
+    EXPECT_THAT(Offers(shell, {"cancel", "al"}), UnorderedElementsAre("alpha", "also"));
+    EXPECT_THAT(Offers(shell, {"cancel", "--dry-run", "al"}), UnorderedElementsAre("alpha", "also"))
+        << "behind a flag that takes no value";
+    EXPECT_THAT(Offers(shell, {"pause", "alpha", "b"}), ElementsAre("beta"));
+    EXPECT_THAT(Offers(shell, {"--timeout", "5", "checkpoints", "show", "be"}),
+                ElementsAre("beta"));
+    EXPECT_THAT(Offers(shell, {"submit", "--after", "be"}), ElementsAre("beta"));
+    EXPECT_THAT(Offers(shell, {"workers", "cordon", "w"}), ElementsAre("w1"));
+    EXPECT_THAT(Offers(shell, {"cancel", "al"}, gone), IsEmpty()) << "and no word of its error";
+  }
+  EXPECT_THAT(Offers("bash", {"jobs", "--filter", ""}), IsEmpty()) << "left to file names";
 }
 
 TEST_F(CompletionTest, NothingThatACoordinatorSendsIsRun) {
@@ -94,7 +136,9 @@ TEST_F(CompletionTest, NothingThatACoordinatorSendsIsRun) {
     response.add_jobs()->set_name("jobs/alpha");
     return grpc::Status::OK;
   };
-  EXPECT_THAT(Offers({"cancel", "al"}), ElementsAre("alpha"));
+  for (const char* shell : kShells) {
+    EXPECT_THAT(Offers(shell, {"cancel", "al"}), ElementsAre("alpha")) << shell;
+  }
   // Of the script itself.
   const std::string script = directory_.Write("completion.bash", Script("bash"));
   const CommandResult result =
@@ -107,40 +151,12 @@ TEST_F(CompletionTest, NothingThatACoordinatorSendsIsRun) {
   EXPECT_FALSE(std::filesystem::exists(trace));
 }
 
-TEST_F(CompletionTest, EveryShellKnowsEveryCommand) {
-  const std::string bash = Script("bash"), zsh = Script("zsh"), fish = Script("fish");
-  EXPECT_THAT(zsh, testing::StartsWith("#compdef wavefield\n"));
-  EXPECT_THAT(zsh, HasSubstr("compdef _wavefield wavefield"));
-  EXPECT_THAT(fish,
-              HasSubstr("complete -c wavefield -f -n '__wavefield_at checkpoints' -a lineage"));
-  EXPECT_THAT(fish, HasSubstr("complete -c wavefield -n '__wavefield_at jobs' -l output -x -a "
-                              "'table wide json names'"));
-  for (const char* path : {"'workers drain'", "'checkpoints gc'", "'explain'", "'data import'"}) {
-    EXPECT_THAT(bash, HasSubstr(path));
-    EXPECT_THAT(zsh, HasSubstr(path));
-  }
+TEST_F(CompletionTest, ZshFindsTheScriptAmongItsFunctions) {
+  EXPECT_THAT(Script("zsh"), testing::StartsWith("#compdef wavefield\n"));
+}
+
+TEST_F(CompletionTest, AnotherShellIsRefused) {
   EXPECT_EQ(RunWavefield(cluster_.address(), {"completion", "tcsh"}).exit_code, 2);
-  // Blocks and quotes of the script for fish are closed.
-  int depth = 0;
-  const std::vector<std::string> lines = absl::StrSplit(fish, '\n');
-  for (const std::string& line : lines) {
-    const std::string word(absl::StripLeadingAsciiWhitespace(line));
-    for (const char* opens : {"function ", "switch ", "for ", "if "}) {
-      depth += word.starts_with(opens) ? 1 : 0;
-    }
-    depth -= word == "end" ? 1 : 0;
-    if (!word.starts_with("complete ")) continue;
-    size_t quotes = 0;
-    for (size_t i = 0; i < word.size(); ++i) {
-      if (word[i] == '\\') {
-        ++i;
-      } else {
-        quotes += word[i] == '\'' ? 1 : 0;
-      }
-    }
-    EXPECT_EQ(quotes % 2, 0u) << line;
-  }
-  EXPECT_EQ(depth, 0);
 }
 
 }  // namespace
