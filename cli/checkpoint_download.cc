@@ -9,6 +9,7 @@
 #include <map>
 
 #include "absl/strings/str_split.h"
+#include "cli/reconnection.h"
 #include "core/base/checksum.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
@@ -22,7 +23,7 @@ namespace fs = std::filesystem;
 constexpr char kManifest[] = "manifest.json";
 constexpr int kMaxFiles = 10000;
 constexpr size_t kMaxPathBytes = 512;
-constexpr int kMaxAttemptsWithoutProgress = 3;
+constexpr absl::Duration kReconnectFor = absl::Minutes(1);
 
 // One file of the checkpoint on its way to this host.
 struct PartialFile {
@@ -66,18 +67,17 @@ class Download {
     return absl::OkStatus();
   }
 
-  // Fetches what is missing; connections that break are taken up again while that brings bytes.
+  // Fetches what is missing; a connection that breaks is taken up again.
   absl::Status Fetch() {
-    for (int failures = 0; !complete();) {
+    Reconnection reconnection(session_, kReconnectFor, "the same command continues the download");
+    reconnection.Connected();  // it has just said what to fetch
+    while (!complete()) {
       const int64_t before = here_;
-      const absl::Status status = Stream();
-      if (status.ok() && !complete())
-        return ProtocolError("it ended before all files were complete");
-      if (status.ok()) break;
-      failures = here_ > before ? 0 : failures + 1;
-      if (status.code() != absl::StatusCode::kUnavailable ||
-          failures >= kMaxAttemptsWithoutProgress)
-        return status;
+      WF_ASSIGN_OR_RETURN(const grpc::Status status, Stream());
+      if (complete()) break;
+      if (status.ok()) return ProtocolError("it ended before all files were complete");
+      if (here_ > before) reconnection.Connected();
+      WF_RETURN_IF_ERROR(reconnection.AwaitRetry(status));
     }
     return absl::OkStatus();
   }
@@ -153,7 +153,8 @@ class Download {
     return ErrnoToStatus(errno, "cannot write " + file.partial.string());
   }
 
-  absl::Status Stream() {
+  // How the stream ended; an error: why it was ended here.
+  absl::StatusOr<grpc::Status> Stream() {
     v1::DownloadCheckpointRequest request;
     request.set_name(checkpoint_.name());
     for (const auto& [path, file] : files_) (*request.mutable_offsets())[path] = file.received;
@@ -169,8 +170,7 @@ class Download {
       reader->Finish();
       return status;
     }
-    const grpc::Status status = reader->Finish();
-    return status.ok() ? absl::OkStatus() : session_.ToError(status);
+    return reader->Finish();
   }
 
   absl::Status Take(const v1::DownloadCheckpointResponse& response) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "cli/reconnection.h"
 #include "core/base/checksum.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
@@ -20,7 +21,7 @@ namespace fs = std::filesystem;
 
 constexpr int64_t kChunkBytes = 1 << 20;
 constexpr uint64_t kMaxSentManifestBytes = 4 << 20;
-constexpr int kMaxAttemptsWithoutProgress = 3;
+constexpr absl::Duration kReconnectFor = absl::Minutes(1);
 
 using Stream = grpc::ClientReaderWriter<v1::UploadCheckpointRequest, v1::UploadCheckpointResponse>;
 
@@ -64,21 +65,27 @@ class Upload {
     return absl::OkStatus();
   }
 
-  // Sends what is missing; connections that break are taken up again while that brings bytes.
+  // Sends what is missing; a connection that breaks is taken up again.
   absl::StatusOr<UploadedCheckpoint> Send() {
-    for (int failures = 0;;) {
-      const int64_t before = there_;
-      absl::StatusOr<v1::Checkpoint> checkpoint = SendOnce();
-      if (checkpoint.ok()) return UploadedCheckpoint{*std::move(checkpoint), sent_};
-      failures = there_ > before ? 0 : failures + 1;
-      if (!absl::IsUnavailable(checkpoint.status()) || failures >= kMaxAttemptsWithoutProgress) {
-        return checkpoint.status();
+    Reconnection reconnection(session_, kReconnectFor, "the same command continues the upload");
+    for (int64_t kept = -1;;) {
+      v1::UploadCheckpointResponse response;
+      WF_ASSIGN_OR_RETURN(const grpc::Status status, SendOnce(response));
+      if (status.ok() && response.has_checkpoint()) {
+        return UploadedCheckpoint{std::move(*response.mutable_checkpoint()), sent_};
       }
+      if (status.ok()) {
+        return absl::InternalError("the coordinator ended the upload without a checkpoint");
+      }
+      if (kept_ > kept) reconnection.Connected();
+      kept = std::max(kept, kept_);
+      WF_RETURN_IF_ERROR(reconnection.AwaitRetry(status));
     }
   }
 
  private:
-  absl::StatusOr<v1::Checkpoint> SendOnce() {
+  // How the call ended, with the last `response`; an error: why it was ended here.
+  absl::StatusOr<grpc::Status> SendOnce(v1::UploadCheckpointResponse& response) {
     v1::CheckpointService::Stub stub(session_.channel());
     grpc::ClientContext context;
     session_.PrepareStream(context);
@@ -87,7 +94,6 @@ class Upload {
     request.mutable_begin()->set_job_id(options_.job_id);
     request.mutable_begin()->set_manifest(manifest_text_);
     request.mutable_begin()->set_note(options_.note);
-    v1::UploadCheckpointResponse response;
     absl::Status sent;
     if (stream->Write(request) && stream->Read(&response)) sent = SendFiles(*stream, response);
     if (!sent.ok()) context.TryCancel();
@@ -96,9 +102,7 @@ class Upload {
     }
     const grpc::Status status = stream->Finish();
     WF_RETURN_IF_ERROR(sent);
-    if (!status.ok()) return session_.ToError(status);
-    if (response.has_checkpoint()) return response.checkpoint();
-    return absl::InternalError("the coordinator ended the upload without a checkpoint");
+    return status;
   }
 
   // OK also when the coordinator stops listening: its status then says why.
@@ -116,6 +120,7 @@ class Upload {
       }
       there_ += offset;
     }
+    kept_ = there_;
     for (const CheckpointManifest::File& file : manifest_.files) {
       bool listening = true;
       WF_RETURN_IF_ERROR(SendFile(stream, file, offset_of(file), listening));
@@ -157,7 +162,8 @@ class Upload {
   std::string manifest_text_;
   CheckpointManifest manifest_;
   int64_t total_ = 0;
-  int64_t there_ = 0;  // at the coordinator, as far as this side knows
+  int64_t kept_ = -1;  // at the coordinator, as it said when this try began; -1: it did not
+  int64_t there_ = 0;  // with what was sent since
   int64_t sent_ = 0;
 };
 

@@ -41,7 +41,8 @@ class CommandContext {
   Action chosen_;
 };
 
-// Each adds its command to `parent`; one file of cli/commands/ each. `context` must outlive the
+// Each adds its command to `parent`; one file of cli/commands/ for a command, or for a few that
+// belong together. `context` must outlive the
 // parse and the run.
 void AddUpCommand(CLI::App& parent, CommandContext& context);
 void AddDataPrepareCommand(CLI::App& parent, CommandContext& context);

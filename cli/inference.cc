@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
@@ -10,6 +9,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "cli/memory_file.h"
 #include "cli/resource_names.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
@@ -38,20 +38,6 @@ absl::Status ReadAll(const Session& session, StreamMethod<Request> method, const
   while (reader->Read(&output)) on_output(output);
   const grpc::Status status = reader->Finish();
   return status.ok() ? absl::OkStatus() : session.ToError(status);
-}
-
-// A file without a name that holds `contents`.
-absl::StatusOr<FileDescriptor> MemoryFile(const std::string& contents) {
-  FileDescriptor fd(::memfd_create("flags", MFD_CLOEXEC));
-  if (!fd.valid()) return ErrnoToStatus(errno, "cannot create a file in memory");
-  for (size_t written = 0; written < contents.size();) {
-    const ssize_t put = ::write(fd.get(), contents.data() + written, contents.size() - written);
-    if (put < 0) return ErrnoToStatus(errno, "cannot write a file in memory");
-    written += static_cast<size_t>(put);
-  }
-  if (::lseek(fd.get(), 0, SEEK_SET) != 0)
-    return ErrnoToStatus(errno, "cannot rewind a file in memory");
-  return fd;
 }
 
 // Hands every line of `fd`, a message in JSON, to `on_output`.

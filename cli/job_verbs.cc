@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <memory>
 
 #include "cli/exit_code.h"
 #include "cli/resource_names.h"
@@ -51,6 +52,26 @@ int ApplyToJobs(const std::vector<std::string>& names, bool json, const JobVerb&
     std::printf("%s", ToJson(done.jobs(0), true).c_str());
   }
   return exit_code;
+}
+
+void AddJobVerbCommand(
+    CLI::App& parent, CommandContext& context, const std::string& name, const std::string& help,
+    const std::function<absl::StatusOr<v1::Job>(const Session&, const std::string& name)>& verb) {
+  struct Flags {
+    std::vector<std::string> jobs;
+    bool json = false;
+  };
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* command = parent.add_subcommand(name, help);
+  command->add_option("JOB", flags->jobs, "names of jobs")->required();
+  command->add_flag("--json", flags->json,
+                    "print the Job, or of several a message with the list `jobs`, as JSON");
+  context.OnCommand(command, [&context, flags, verb]() -> absl::StatusOr<int> {
+    WF_ASSIGN_OR_RETURN(const std::vector<std::string> names, ParseJobNames(flags->jobs));
+    WF_ASSIGN_OR_RETURN(const Session session, Session::Open(context.connection));
+    return ApplyToJobs(names, flags->json,
+                       [&](const std::string& job) { return verb(session, job); });
+  });
 }
 
 }  // namespace wavefield

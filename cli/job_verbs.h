@@ -6,8 +6,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "cli/commands.h"
 #include "cli/session.h"
-#include "wavefield/v1/job_service.pb.h"
+#include "wavefield/v1/job_service.grpc.pb.h"
 
 namespace wavefield {
 
@@ -19,6 +20,18 @@ void AddJobFilterFlag(CLI::App& command, std::string& filter);
 // "x" and "jobs/x" → "jobs/x", each once.
 absl::StatusOr<std::vector<std::string>> ParseJobNames(const std::vector<std::string>& texts);
 
+// A call that names one job and changes it.
+template <typename Request>
+absl::StatusOr<v1::Job> CallForJob(
+    const Session& session,
+    grpc::Status (v1::JobService::Stub::*method)(grpc::ClientContext*, const Request&, v1::Job*),
+    const std::string& name) {
+  Request request;
+  request.set_name(name);
+  request.set_request_id(NewRequestId());
+  return session.Call(method, request);
+}
+
 using JobVerb = std::function<absl::StatusOr<v1::Job>(const std::string& name)>;
 
 // Applies `verb` to each job, says of each on stdout what became of it (`json`: the Job where one
@@ -27,5 +40,10 @@ using JobVerb = std::function<absl::StatusOr<v1::Job>(const std::string& name)>;
 // its state says so. `list`: as JSON a list even of one job.
 int ApplyToJobs(const std::vector<std::string>& names, bool json, const JobVerb& verb,
                 const std::string& outcome = "", bool list = false);
+
+// Adds the command NAME JOB…, which does no more than to apply `verb`.
+void AddJobVerbCommand(
+    CLI::App& parent, CommandContext& context, const std::string& name, const std::string& help,
+    const std::function<absl::StatusOr<v1::Job>(const Session&, const std::string& name)>& verb);
 
 }  // namespace wavefield

@@ -1,16 +1,13 @@
 #include "cli/profiles.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <random>
 
 #include "absl/strings/ascii.h"
+#include "cli/environment.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
 
@@ -46,35 +43,12 @@ absl::Status RemoveFile(const fs::path& path) {
       fmt::format("cannot remove {}: {}", path.string(), error.message()));
 }
 
-// As WriteFileAtomically(), for the owner's eyes alone.
 absl::Status WritePrivateFile(const fs::path& path, const std::string& contents) {
-  const fs::path temporary = path.string() + fmt::format(".{}.tmp", getpid());
-  const auto fail = [&](const char* what) {
-    const absl::Status status = ErrnoToStatus(errno, what + path.string());
-    ::unlink(temporary.c_str());
-    return status;
-  };
-  FileDescriptor fd(
-      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid()) return ErrnoToStatus(errno, "cannot write " + path.string());
-  for (size_t done = 0; done < contents.size();) {
-    const ssize_t put = ::write(fd.get(), contents.data() + done, contents.size() - done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return fail("cannot write ");
-    done += static_cast<size_t>(put);
-  }
-  if (::fsync(fd.get()) != 0) return fail("cannot write ");
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return fail("cannot write ");
-  return SyncDirectory(path.parent_path());
+  return WriteFileAtomically(path, contents, /*mode=*/0600);
 }
 
 std::string Absolute(const std::string& path) {
   return path.empty() ? path : fs::absolute(path).lexically_normal().string();
-}
-
-std::string EnvironmentOr(const char* name, const std::string& otherwise) {
-  const char* value = std::getenv(name);
-  return value != nullptr && *value != '\0' ? value : otherwise;
 }
 
 }  // namespace

@@ -21,9 +21,9 @@ class Reconnection {
   // `reconnect_for`: how long to try to get a lost connection back; the first one is not retried.
   // `hint`: what to do later, for the error of giving up. `session` must outlive this.
   Reconnection(const Session& session, absl::Duration reconnect_for, std::string hint,
-               OnConnectionLost on_lost);
+               OnConnectionLost on_lost = {});
 
-  // Something came.
+  // The coordinator is there and things go on: a loss from now on is a new one.
   void Connected();
   // After a stream ended with `status`: OK, after a pause, when it is to be opened again; otherwise
   // why not.

@@ -83,6 +83,10 @@ absl::StatusOr<std::string> ParseCheckpointName(const std::string& text) {
   return job + "/checkpoints/" + id;
 }
 
+bool NamesCheckpoint(const std::string& text) {
+  return text.find('@') != std::string::npos || text.find("/checkpoints/") != std::string::npos;
+}
+
 std::string ResourceId(const std::string& name) { return name.substr(name.rfind('/') + 1); }
 
 std::string ShortCheckpointName(const std::string& name) {

@@ -17,6 +17,9 @@ absl::StatusOr<std::string> ParseWorkerName(const std::string& text);
 // "x" → "jobs/x/checkpoints/latest"; "x@100", "x@100-2" and "x@latest" → "jobs/x/checkpoints/100"
 // …; "jobs/x/checkpoints/y" is itself.
 absl::StatusOr<std::string> ParseCheckpointName(const std::string& text);
+// Whether `text` says which checkpoint of a job: "x@100", "jobs/x/checkpoints/y", not "x" or
+// "jobs/x".
+bool NamesCheckpoint(const std::string& text);
 
 // What follows the last '/': "jobs/x" → "x".
 std::string ResourceId(const std::string& name);

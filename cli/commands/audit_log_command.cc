@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -56,16 +55,10 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
   v1::ListAuditEntriesRequest request;
   request.set_filter(flags.filter);
-  request.set_page_size(std::min(flags.limit, kMaxPageSize));
-  v1::ListAuditEntriesResponse log;
-  WF_RETURN_IF_ERROR(ForEachPageUntil(session, &v1::AuditService::Stub::ListAuditEntries, request,
-                                      [&](const v1::ListAuditEntriesResponse& page) {
-                                        log.mutable_entries()->MergeFrom(page.entries());
-                                        return log.entries_size() >= flags.limit;
-                                      }));
-  if (log.entries_size() > flags.limit) {
-    log.mutable_entries()->DeleteSubrange(flags.limit, log.entries_size() - flags.limit);
-  }
+  WF_ASSIGN_OR_RETURN(
+      const v1::ListAuditEntriesResponse log,
+      ListUpTo(session, &v1::AuditService::Stub::ListAuditEntries, request, flags.limit,
+               [](v1::ListAuditEntriesResponse& response) { return response.mutable_entries(); }));
   if (flags.output.json()) {
     std::printf("%s", ToJson(log, true).c_str());
   } else if (log.entries().empty()) {
@@ -86,9 +79,7 @@ void AddAuditLogCommand(CLI::App& parent, CommandContext& context) {
   command->add_option("--filter", flags->filter,
                       "conditions on principal, role, method, resource, peer, result and time, as "
                       "in 'principal=ann AND result!=OK AND time>=2027-01-31T12:00:00Z'");
-  command->add_option("--limit", flags->limit, "at most so many")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
+  AddLimitFlag(*command, flags->limit)->capture_default_str();
   AddOutputFlags(*command, flags->output, "a ListAuditEntriesResponse");
   context.OnCommand(command, [&context, flags] { return Run(*flags, context.connection); });
 }

@@ -35,10 +35,7 @@ absl::StatusOr<v1::Job> AwaitEnd(const Session& session, const std::string& name
 absl::StatusOr<int> CancelNamed(const Session& session, const Flags& flags,
                                 const std::vector<std::string>& names) {
   const JobVerb cancel = [&](const std::string& name) -> absl::StatusOr<v1::Job> {
-    v1::CancelJobRequest request;
-    request.set_name(name);
-    request.set_request_id(NewRequestId());
-    WF_ASSIGN_OR_RETURN(v1::Job job, session.Call(&v1::JobService::Stub::CancelJob, request));
+    WF_ASSIGN_OR_RETURN(v1::Job job, CallForJob(session, &v1::JobService::Stub::CancelJob, name));
     return flags.wait && !HasEnded(job) ? AwaitEnd(session, name) : job;
   };
   return ApplyToJobs(names, flags.output.json(), cancel, "", /*list=*/!flags.filter.empty());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <set>
 
 #include "cli/checkpoint_selection.h"
 #include "cli/commands.h"
@@ -45,6 +46,24 @@ bool AnyRemoved(const v1::DeleteCheckpointsResponse& decisions) {
                      [](const v1::CheckpointDecision& decision) { return decision.removed(); });
 }
 
+bool AllRemoved(const v1::DeleteCheckpointsResponse& decisions) {
+  return std::all_of(decisions.decisions().begin(), decisions.decisions().end(),
+                     [](const v1::CheckpointDecision& decision) { return decision.removed(); });
+}
+
+// A line for each, on stderr for those that are still there.
+void PrintOutcome(const v1::DeleteCheckpointsResponse& decisions) {
+  for (const v1::CheckpointDecision& decision : decisions.decisions()) {
+    const std::string name = OnOneLine(ShortCheckpointName(decision.checkpoint().name()));
+    if (decision.removed()) {
+      std::printf("%s removed\n", name.c_str());
+    } else {
+      std::fprintf(stderr, "%s not removed: %s\n", name.c_str(),
+                   OnOneLine(decision.reason()).c_str());
+    }
+  }
+}
+
 void Print(const v1::DeleteCheckpointsResponse& decisions, bool would, std::FILE* stream,
            const OutputFlags& output) {
   std::fprintf(stream, "%s",
@@ -56,17 +75,19 @@ void Print(const v1::DeleteCheckpointsResponse& decisions, bool would, std::FILE
   }
 }
 
-// What would become of the checkpoints that were named.
+// What would become of the checkpoints that were named, each once.
 absl::StatusOr<v1::DeleteCheckpointsResponse> ExamineNamed(const Session& session,
                                                            const Flags& flags) {
   v1::DeleteCheckpointsResponse decisions;
+  std::set<std::string> named;
   for (const std::string& target : flags.targets) {
-    if (target.find('@') == std::string::npos && target.find('/') == std::string::npos) {
+    if (!NamesCheckpoint(target)) {
       return absl::InvalidArgumentError(fmt::format(
           "'{0}' names no checkpoint: write {0}@STEP, or remove several of the job with --filter",
           target));
     }
     WF_ASSIGN_OR_RETURN(const v1::Checkpoint found, FindCheckpoint(session, target));
+    if (!named.insert(found.name()).second) continue;
     const absl::StatusOr<v1::Checkpoint> allowed = DeleteCheckpoint(session, found.name(), true);
     if (!allowed.ok() && !absl::IsFailedPrecondition(allowed.status())) return allowed.status();
     v1::CheckpointDecision& decision = *decisions.add_decisions();
@@ -80,24 +101,20 @@ absl::StatusOr<v1::DeleteCheckpointsResponse> ExamineNamed(const Session& sessio
 absl::StatusOr<int> DeleteNamed(const Session& session, const Flags& flags) {
   WF_ASSIGN_OR_RETURN(v1::DeleteCheckpointsResponse decisions, ExamineNamed(session, flags));
   const bool json = flags.output.json();
-  const bool all = std::all_of(decisions.decisions().begin(), decisions.decisions().end(),
-                               [](const auto& decision) { return decision.removed(); });
+  const bool all = AllRemoved(decisions);
   if (!json || !(flags.dry_run || flags.yes)) {
     Print(decisions, true, flags.dry_run ? stdout : stderr, flags.output);
   }
+  absl::Status outcome;
   if (!flags.dry_run && all) {
     WF_RETURN_IF_ERROR(ConfirmDestruction(Question(decisions), flags.yes));
-    for (const v1::CheckpointDecision& decision : decisions.decisions()) {
-      WF_RETURN_IF_ERROR(DeleteCheckpoint(session, decision.checkpoint().name(), false).status());
-      if (json) continue;
-      std::printf("%s removed\n",
-                  OnOneLine(ShortCheckpointName(decision.checkpoint().name())).c_str());
-    }
+    outcome = RemoveAsShown(session, *decisions.mutable_decisions());
+    if (!json) PrintOutcome(decisions);
   }
   if (json) std::printf("%s", ToJson(decisions, true).c_str());
-  if (all) return kExitSuccess;
-  if (!flags.dry_run) std::fprintf(stderr, "Nothing was removed.\n");
-  return kExitFailed;
+  WF_RETURN_IF_ERROR(outcome);
+  if (!flags.dry_run && !all) std::fprintf(stderr, "Nothing was removed.\n");
+  return AllRemoved(decisions) ? kExitSuccess : kExitFailed;
 }
 
 absl::StatusOr<int> DeleteSelected(const Session& session, const Flags& flags) {

@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <memory>
 
@@ -27,11 +25,7 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
   SetInterruptNotice("the same command continues the download");
   ProgressBar bar(stderr);
-  const auto show = [&](int64_t here, int64_t total) {
-    bar.Draw(total > 0 ? static_cast<double>(here) / static_cast<double>(total) : 1,
-             fmt::format("{} of {}", FormatBytes(static_cast<double>(here)),
-                         FormatBytes(static_cast<double>(total))));
-  };
+  const auto show = [&](int64_t here, int64_t total) { bar.DrawBytes(here, total); };
   WF_ASSIGN_OR_RETURN(const DownloadResult result,
                       DownloadCheckpoint(session, name, flags.output, show));
   bar.Clear();

@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -37,11 +35,7 @@ absl::StatusOr<fs::path> Download(const std::string& name, const ConnectionFlags
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
   SetInterruptNotice("the same command continues the download");
   ProgressBar bar(stderr);
-  const auto show = [&](int64_t here, int64_t total) {
-    bar.Draw(total > 0 ? static_cast<double>(here) / static_cast<double>(total) : 1,
-             fmt::format("{} of {}", FormatBytes(static_cast<double>(here)),
-                         FormatBytes(static_cast<double>(total))));
-  };
+  const auto show = [&](int64_t here, int64_t total) { bar.DrawBytes(here, total); };
   const fs::path directory = folder.working() / "checkpoint";
   WF_RETURN_IF_ERROR(DownloadCheckpoint(session, name, directory, show).status());
   return directory;
@@ -78,7 +72,8 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   if (!local) {
     WF_ASSIGN_OR_RETURN(name, ParseCheckpointName(flags.target));
   }
-  WF_ASSIGN_OR_RETURN(StagedFolder folder, StagedFolder::Open(flags.output));
+  StagedFolder folder(flags.output);
+  WF_RETURN_IF_ERROR(folder.Open());
   fs::path checkpoint = flags.target;
   if (!local) {
     WF_ASSIGN_OR_RETURN(checkpoint, Download(name, connection, folder));

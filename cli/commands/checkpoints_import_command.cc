@@ -18,7 +18,8 @@ struct Flags {
 };
 
 absl::StatusOr<int> Run(const Flags& flags) {
-  WF_ASSIGN_OR_RETURN(StagedFolder output, StagedFolder::Open(flags.output));
+  StagedFolder output(flags.output);
+  WF_RETURN_IF_ERROR(output.Open());
   WF_ASSIGN_OR_RETURN(const CheckpointManifest manifest, ImportCheckpoint(flags.folder, output));
   if (flags.json) {
     const nlohmann::json json = {{"output", flags.output},

@@ -21,8 +21,7 @@ struct Flags {
 
 absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   v1::GetLineageRequest request;
-  const bool job = flags.target.find('@') == std::string::npos &&
-                   flags.target.find("/checkpoints/") == std::string::npos;
+  const bool job = !NamesCheckpoint(flags.target);
   WF_ASSIGN_OR_RETURN(*request.mutable_name(),
                       job ? ParseJobName(flags.target) : ParseCheckpointName(flags.target));
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -29,18 +28,12 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   WF_ASSIGN_OR_RETURN(*request.mutable_parent(), ParseCheckpointParent(flags.job));
   request.set_filter(flags.filter);
   request.set_order_by(flags.order_by);
-  request.set_page_size(flags.limit > 0 ? std::min(flags.limit, kMaxPageSize) : kMaxPageSize);
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
-  v1::ListCheckpointsResponse all;
-  WF_RETURN_IF_ERROR(ForEachPageUntil(session, &v1::CheckpointService::Stub::ListCheckpoints,
-                                      request, [&](const v1::ListCheckpointsResponse& page) {
-                                        all.mutable_checkpoints()->MergeFrom(page.checkpoints());
-                                        return flags.limit > 0 &&
-                                               all.checkpoints_size() >= flags.limit;
-                                      }));
-  if (flags.limit > 0 && all.checkpoints_size() > flags.limit) {
-    all.mutable_checkpoints()->DeleteSubrange(flags.limit, all.checkpoints_size() - flags.limit);
-  }
+  WF_ASSIGN_OR_RETURN(const v1::ListCheckpointsResponse all,
+                      ListUpTo(session, &v1::CheckpointService::Stub::ListCheckpoints, request,
+                               flags.limit, [](v1::ListCheckpointsResponse& response) {
+                                 return response.mutable_checkpoints();
+                               }));
   if (flags.output.json()) {
     std::printf("%s", ToJson(all, true).c_str());
   } else if (flags.output.names()) {
@@ -68,7 +61,7 @@ void AddCheckpointsListCommand(CLI::App& parent, CommandContext& context) {
   command->add_option("--order-by", flags->order_by,
                       "create_time, step, bytes, loss, evaluation_loss or job; 'loss desc' for the "
                       "other way");
-  command->add_option("--limit", flags->limit, "at most so many")->check(CLI::Range(1, 1000000));
+  AddLimitFlag(*command, flags->limit);
   AddListOutputFlags(*command, flags->output, "a ListCheckpointsResponse");
   context.OnCommand(command, [&context, flags] { return Run(*flags, context.connection); });
 }

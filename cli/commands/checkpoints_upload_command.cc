@@ -1,7 +1,6 @@
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <memory>
+#include <string>
 
 #include "cli/checkpoint_upload.h"
 #include "cli/commands.h"
@@ -30,9 +29,7 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   SetInterruptNotice("the same command continues the upload, for a day");
   ProgressBar bar(stderr);
   const auto show = [&](const char* stage, int64_t done, int64_t total) {
-    bar.Draw(total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1,
-             fmt::format("{} {} of {}", stage, FormatBytes(static_cast<double>(done)),
-                         FormatBytes(static_cast<double>(total))));
+    bar.DrawBytes(done, total, std::string(stage) + " ");
   };
   const UploadCheckpointOptions options{
       .directory = flags.directory, .job_id = ResourceId(job), .note = flags.note};

@@ -33,10 +33,7 @@ absl::StatusOr<v1::VerifyCheckpointResponse> Verify(const Session& session,
   ProgressBar bar(stderr);
   v1::VerifyCheckpointResponse response;
   while (reader->Read(&response)) {
-    const auto done = static_cast<double>(response.verified_bytes());
-    const auto total = static_cast<double>(response.total_bytes());
-    bar.Draw(total > 0 ? done / total : 1,
-             fmt::format("{} of {}", FormatBytes(done), FormatBytes(total)));
+    bar.DrawBytes(response.verified_bytes(), response.total_bytes());
   }
   const grpc::Status status = reader->Finish();
   if (!status.ok()) return session.ToError(status);

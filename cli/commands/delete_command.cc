@@ -10,7 +10,6 @@
 #include "cli/output_form.h"
 #include "cli/views/job_view.h"
 #include "core/base/status_macros.h"
-#include "proto/rpc/json.h"
 #include "wavefield/v1/job_service.grpc.pb.h"
 
 namespace wavefield {

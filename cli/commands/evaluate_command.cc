@@ -10,7 +10,6 @@
 #include "cli/inference.h"
 #include "cli/input_text.h"
 #include "cli/resource_names.h"
-#include "cli/views/format.h"
 #include "cli/views/job_view.h"
 #include "cli/views/progress_bar.h"
 #include "core/base/status_macros.h"

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -56,16 +55,10 @@ absl::StatusOr<int> List(const Session& session, const std::string& filter, cons
   v1::ListJobsRequest request;
   request.set_filter(filter);
   request.set_order_by(flags.order_by);
-  request.set_page_size(flags.limit > 0 ? std::min(flags.limit, kMaxPageSize) : kMaxPageSize);
-  v1::ListJobsResponse all;
-  WF_RETURN_IF_ERROR(ForEachPageUntil(session, &v1::JobService::Stub::ListJobs, request,
-                                      [&](const v1::ListJobsResponse& page) {
-                                        all.mutable_jobs()->MergeFrom(page.jobs());
-                                        return flags.limit > 0 && all.jobs_size() >= flags.limit;
-                                      }));
-  if (flags.limit > 0 && all.jobs_size() > flags.limit) {
-    all.mutable_jobs()->DeleteSubrange(flags.limit, all.jobs_size() - flags.limit);
-  }
+  WF_ASSIGN_OR_RETURN(
+      const v1::ListJobsResponse all,
+      ListUpTo(session, &v1::JobService::Stub::ListJobs, request, flags.limit,
+               [](v1::ListJobsResponse& response) { return response.mutable_jobs(); }));
   if (flags.output.json()) {
     std::printf("%s", ToJson(all, true).c_str());
   } else if (flags.output.names()) {
@@ -100,8 +93,7 @@ void AddJobsCommand(CLI::App& parent, CommandContext& context) {
       "--order-by", flags->order_by,
       "create_time, end_time, name, priority, step, loss or evaluation_loss; 'step desc' for the "
       "other way");
-  CLI::Option* limit = command->add_option("--limit", flags->limit, "at most so many")
-                           ->check(CLI::Range(1, 1000000));
+  CLI::Option* limit = AddLimitFlag(*command, flags->limit);
   CLI::Option* follow = command->add_flag("--follow,-f", flags->follow,
                                           "go on with a line for each change, until interrupted");
   follow->excludes(order)->excludes(limit);

@@ -1,10 +1,8 @@
 // login, logout and profiles: how to reach clusters, kept for the next call.
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <termios.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -13,6 +11,7 @@
 #include "absl/strings/ascii.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "cli/memory_file.h"
 #include "cli/output_form.h"
 #include "cli/profiles.h"
 #include "cli/views/table.h"
@@ -51,17 +50,6 @@ absl::StatusOr<std::string> ReadToken() {
   return std::string(absl::StripAsciiWhitespace(token));
 }
 
-// A file that holds `text` and is on no disk; not valid where there is no text.
-absl::StatusOr<FileDescriptor> InMemory(const std::string& text) {
-  if (text.empty()) return FileDescriptor();
-  FileDescriptor fd(memfd_create("token", MFD_CLOEXEC));
-  if (fd.valid() &&
-      write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size())) {
-    return fd;
-  }
-  return ErrnoToStatus(errno, "cannot keep the token in memory");
-}
-
 struct LoginFlags {
   std::string address;
   bool no_token = false;
@@ -81,8 +69,10 @@ absl::StatusOr<int> Login(const LoginFlags& flags, const ConnectionFlags& connec
     token_file.clear();
   } else if (token_file.empty()) {
     WF_ASSIGN_OR_RETURN(const std::string line, ReadToken());
-    WF_ASSIGN_OR_RETURN(typed, InMemory(line));
-    if (typed.valid()) token_file = fmt::format("/proc/self/fd/{}", typed.get());
+    if (!line.empty()) {
+      WF_ASSIGN_OR_RETURN(typed, MemoryFile(line));
+      token_file = fmt::format("/proc/self/fd/{}", typed.get());
+    }
   }
   std::string token;
   if (!token_file.empty()) {

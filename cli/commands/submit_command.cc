@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "cli/checkpoint_selection.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "cli/job_array.h"
@@ -14,7 +15,6 @@
 #include "cli/views/table.h"
 #include "core/base/status_macros.h"
 #include "proto/rpc/json.h"
-#include "wavefield/v1/checkpoint_service.grpc.pb.h"
 #include "wavefield/v1/job_service.grpc.pb.h"
 
 namespace wavefield {
@@ -66,10 +66,7 @@ absl::StatusOr<v1::JobSpec> BuildJobSpec(const Flags& flags) {
 
 // The checkpoint that --init-from means now: a job's newest may be another one later.
 absl::Status ResolveInitFrom(const Session& session, v1::JobSpec& spec) {
-  v1::GetCheckpointRequest request;
-  request.set_name(spec.init_from());
-  WF_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint,
-                      session.Call(&v1::CheckpointService::Stub::GetCheckpoint, request));
+  WF_ASSIGN_OR_RETURN(const v1::Checkpoint checkpoint, FindCheckpoint(session, spec.init_from()));
   spec.set_init_from(checkpoint.name());
   return absl::OkStatus();
 }

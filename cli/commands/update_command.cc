@@ -6,8 +6,6 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
-#include "cli/output_form.h"
-#include "cli/real_range.h"
 #include "cli/resource_names.h"
 #include "cli/views/job_view.h"
 #include "core/base/status_macros.h"

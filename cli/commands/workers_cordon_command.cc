@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <memory>
 
 #include "cli/commands.h"
@@ -6,7 +5,6 @@
 #include "cli/resource_names.h"
 #include "cli/views/worker_view.h"
 #include "core/base/status_macros.h"
-#include "proto/rpc/json.h"
 #include "wavefield/v1/worker_service.grpc.pb.h"
 
 namespace wavefield {
@@ -18,11 +16,6 @@ struct Flags {
   bool json = false;
 };
 
-void PrintWorker(const v1::Worker& worker, const Flags& flags) {
-  std::printf(
-      "%s", flags.json ? ToJson(worker, true).c_str() : (FormatWorkerLine(worker) + "\n").c_str());
-}
-
 absl::StatusOr<int> Cordon(const Flags& flags, const ConnectionFlags& connection) {
   v1::CordonWorkerRequest request;
   WF_ASSIGN_OR_RETURN(*request.mutable_name(), ParseWorkerName(flags.worker));
@@ -31,7 +24,7 @@ absl::StatusOr<int> Cordon(const Flags& flags, const ConnectionFlags& connection
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
   WF_ASSIGN_OR_RETURN(const v1::Worker worker,
                       session.Call(&v1::WorkerService::Stub::CordonWorker, request));
-  PrintWorker(worker, flags);
+  PrintWorker(worker, flags.json);
   return kExitSuccess;
 }
 
@@ -42,7 +35,7 @@ absl::StatusOr<int> Uncordon(const Flags& flags, const ConnectionFlags& connecti
   WF_ASSIGN_OR_RETURN(const Session session, Session::Open(connection));
   WF_ASSIGN_OR_RETURN(const v1::Worker worker,
                       session.Call(&v1::WorkerService::Stub::UncordonWorker, request));
-  PrintWorker(worker, flags);
+  PrintWorker(worker, flags.json);
   return kExitSuccess;
 }
 

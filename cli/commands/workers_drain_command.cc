@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 
 #include "absl/time/clock.h"
@@ -13,7 +12,6 @@
 #include "cli/views/terminal.h"
 #include "cli/views/worker_view.h"
 #include "core/base/status_macros.h"
-#include "proto/rpc/json.h"
 #include "wavefield/v1/worker_service.grpc.pb.h"
 
 namespace wavefield {
@@ -68,8 +66,7 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   if (flags.wait) {
     WF_ASSIGN_OR_RETURN(worker, AwaitEmpty(session, std::move(worker)));
   }
-  std::printf(
-      "%s", flags.json ? ToJson(worker, true).c_str() : (FormatWorkerLine(worker) + "\n").c_str());
+  PrintWorker(worker, flags.json);
   return kExitSuccess;
 }
 

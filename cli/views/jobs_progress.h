@@ -4,7 +4,6 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "cli/views/view_style.h"
 #include "wavefield/v1/job_service.pb.h"
 
 namespace wavefield {

@@ -1,8 +1,11 @@
 #include "cli/views/progress_bar.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
+#include "cli/views/format.h"
 #include "cli/views/terminal.h"
 #include "core/base/clock.h"
 
@@ -38,6 +41,12 @@ void ProgressBar::Draw(double fraction, const std::string& text) {
   line = line.substr(0, static_cast<size_t>(std::max(columns, 0)));
   std::fprintf(stream_, "\r%s\x1b[K", line.c_str());
   std::fflush(stream_);
+}
+
+void ProgressBar::DrawBytes(int64_t done, int64_t total, const std::string& prefix) {
+  const auto part = static_cast<double>(done), whole = static_cast<double>(total);
+  Draw(total > 0 ? part / whole : 1,
+       fmt::format("{}{} of {}", prefix, FormatBytes(part), FormatBytes(whole)));
 }
 
 void ProgressBar::Clear() {

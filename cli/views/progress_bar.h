@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <string>
 
@@ -22,9 +23,10 @@ class ProgressBar {
   // True on a terminal.
   bool live() const { return live_; }
   // Draws the text, cut to the terminal's width, and the bar in what room it leaves; a negative
-  // fraction leaves the bar out. Calls
-  // less than 50 ms after the last drawing are dropped.
+  // fraction leaves the bar out. Calls less than 50 ms after the last drawing are dropped.
   void Draw(double fraction, const std::string& text);
+  // Draws "3.0 MiB of 7.5 MiB", after `prefix`.
+  void DrawBytes(int64_t done, int64_t total, const std::string& prefix = "");
   // Takes the line away, so that other output can follow; the next Draw() draws at once.
   void Clear();
 

@@ -7,12 +7,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <optional>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
+#include "cli/environment.h"
 
 namespace wavefield {
 namespace {
@@ -76,11 +76,6 @@ void StopOnSignal(int signal) {
   Write(reentry);
   g_redraw = true;
   EndWriting();
-}
-
-std::string EnvironmentOr(const char* name, const char* otherwise) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : otherwise;
 }
 
 std::optional<int> TerminalSize(std::FILE* stream, const char* variable,

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include "absl/strings/str_replace.h"
 #include "cli/resource_names.h"
 #include "cli/views/display_text.h"
 #include "cli/views/format.h"
 #include "cli/views/table.h"
+#include "proto/rpc/json.h"
 
 namespace wavefield {
 namespace {
@@ -126,6 +128,11 @@ std::string FormatWorkers(const v1::ListWorkersResponse& workers, const ViewStyl
 std::string FormatWorkerLine(const v1::Worker& worker) {
   return OnOneLine(fmt::format("{} {}; {} of {} slots used", ResourceId(worker.name()),
                                StateText(worker), worker.used_slots(), worker.slots()));
+}
+
+void PrintWorker(const v1::Worker& worker, bool json) {
+  std::printf("%s",
+              json ? ToJson(worker, true).c_str() : (FormatWorkerLine(worker) + "\n").c_str());
 }
 
 }  // namespace wavefield

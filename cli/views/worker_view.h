@@ -13,4 +13,7 @@ std::string FormatWorkers(const v1::ListWorkersResponse& workers, const ViewStyl
 // "host READY, cordoned: new disk; 2 of 4 slots used".
 std::string FormatWorkerLine(const v1::Worker& worker);
 
+// That line, or the Worker as JSON.
+void PrintWorker(const v1::Worker& worker, bool json);
+
 }  // namespace wavefield

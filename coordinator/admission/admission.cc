@@ -286,12 +286,12 @@ absl::Status CheckDatasetFiles(const DatasetRecord& record,
     if (error) {
       return absl::FailedPreconditionError(
           fmt::format("'{}' has lost its file {} ({}): prepare it again", record.dataset().name(),
-                      (directory / file.path()).string(), error.message()));
+                      file.path(), error.message()));
     }
     if (static_cast<int64_t>(size) != file.bytes()) {
       return absl::FailedPreconditionError(fmt::format(
           "'{}' was changed: its file {} has {} bytes, catalogued were {}; prepare it again",
-          record.dataset().name(), (directory / file.path()).string(), size, file.bytes()));
+          record.dataset().name(), file.path(), size, file.bytes()));
     }
   }
   return absl::OkStatus();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "coordinator/jobs/labels.h"
 #include "coordinator/jobs/text.h"
 
 namespace wavefield::coordinator {
@@ -12,12 +13,6 @@ namespace {
 
 constexpr int kMaxLabels = 64;
 constexpr double kMaxHours = 1e6;
-
-bool IsLabelText(const std::string& text) {
-  return text.size() <= 63 && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-           return std::isalnum(c) || c == '_' || c == '.' || c == '-';
-         });
-}
 
 void CheckLabels(const wavefield::v1::JobSpec& spec, ViolationList& violations) {
   if (spec.labels_size() > kMaxLabels) {

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "absl/strings/strip.h"
 #include "coordinator/admission/spec_defaults.h"
 #include "coordinator/checkpoints/catalogue.h"
+#include "coordinator/jobs/names.h"
 #include "coordinator/jobs/text.h"
 #include "coordinator/rpc/requests.h"
 #include "core/base/status_macros.h"
@@ -14,11 +16,6 @@ namespace {
 using wavefield::v1::Dependency;
 
 constexpr int kMaxDependencies = 100;
-
-std::string BareId(const std::string& name) {
-  const std::string prefix = "jobs/";
-  return name.rfind(prefix, 0) == 0 ? name.substr(prefix.size()) : name;
-}
 
 absl::Status Gone(const std::string& name) {
   return absl::FailedPreconditionError(name + " does not exist any more");
@@ -54,7 +51,7 @@ absl::Status CheckAfter(StoreReader& reader, const std::string& id,
       refuse("on",
              fmt::format("is '{}'; allowed: 'success', 'end'", Shortened(dependency.on(), 60)));
     }
-    const std::string other = BareId(dependency.job());
+    const std::string other(absl::StripPrefix(dependency.job(), "jobs/"));
     if (!IsResourceId(other)) {
       refuse("job",
              fmt::format("is '{}'; name a job, as jobs/ID or ID", Shortened(dependency.job(), 80)));
@@ -118,7 +115,7 @@ void CheckSameModel(const ModelConfig& model, const InitialWeights& weights,
 
 absl::Status CheckReferencesAgain(StoreReader& reader, const JobRecord& record) {
   for (const Dependency& dependency : record.job().spec().after()) {
-    WF_ASSIGN_OR_RETURN(const bool exists, Exists(reader, BareId(dependency.job()), {}));
+    WF_ASSIGN_OR_RETURN(const bool exists, Exists(reader, IdIn(dependency.job()), {}));
     if (!exists) return Gone(dependency.job());
   }
   return CheckInitFromAgain(reader, record);

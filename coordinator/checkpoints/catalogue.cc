@@ -11,6 +11,7 @@
 #include "coordinator/jobs/timestamps.h"
 #include "core/base/checksum.h"
 #include "core/base/status_macros.h"
+#include "core/checkpoint/manifest.h"
 #include "core/checkpoint/writer.h"
 
 namespace wavefield::coordinator {
@@ -19,7 +20,8 @@ namespace {
 using wavefield::v1::Checkpoint;
 using wavefield::v1::CheckpointFile;
 
-constexpr int kVisited = 1000;  // checkpoints that are read at a time
+constexpr int kVisited = 1000;     // checkpoints that are read at a time
+constexpr int kVisitedJobs = 200;  // … and jobs
 constexpr size_t kMaxCandidates = 100;
 
 double NumberAt(const nlohmann::json& object, const char* key) {
@@ -109,7 +111,7 @@ absl::StatusOr<Checkpoint> CheckpointFromReport(const JobRecord& record,
   }
   // The manifest does not list itself, but belongs to the whole.
   CheckpointFile& manifest_file = *checkpoint.add_files();
-  manifest_file.set_path("manifest.json");
+  manifest_file.set_path(kManifestFile);
   manifest_file.set_bytes(static_cast<int64_t>(saved.manifest().size()));
   manifest_file.set_sha256(Sha256Hex(saved.manifest()));
   const wavefield::v1::Job& job = record.job();
@@ -176,6 +178,20 @@ absl::Status VisitCheckpoints(StoreReader& reader, const std::string& job, int64
     }
     if (some.size() < kVisited) return absl::OkStatus();
     before = some.back().first;
+  }
+}
+
+absl::Status VisitJobs(StoreReader& reader, wavefield::v1::JobState state, int64_t before,
+                       const std::function<bool(int64_t, JobRecord&)>& visit) {
+  JobQuery query{.before_create_revision = before, .limit = kVisitedJobs};
+  if (state != wavefield::v1::JOB_STATE_UNSPECIFIED) query.state = state;
+  while (true) {
+    WF_ASSIGN_OR_RETURN(std::vector<JobRecord> records, reader.ListJobs(query));
+    for (JobRecord& record : records) {
+      query.before_create_revision = record.create_revision();
+      if (!visit(query.before_create_revision, record)) return absl::OkStatus();
+    }
+    if (std::ssize(records) < kVisitedJobs) return absl::OkStatus();
   }
 }
 

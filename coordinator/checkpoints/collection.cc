@@ -9,6 +9,7 @@
 #include "coordinator/checkpoints/catalogue.h"
 #include "coordinator/checkpoints/listing.h"
 #include "coordinator/checkpoints/removal.h"
+#include "coordinator/rpc/page_order.h"
 #include "coordinator/rpc/requests.h"
 #include "core/base/status_macros.h"
 
@@ -139,10 +140,14 @@ absl::Status CollectByRules(StoreReader& reader, Transaction* transaction,
                             wavefield::v1::CollectGarbageResponse& response) {
   WF_ASSIGN_OR_RETURN(const std::string one, JobOfParent(reader, parent));
   std::set<std::string> ids;
-  WF_RETURN_IF_ERROR(VisitCheckpoints(reader, one, INT64_MAX, [&](int64_t, const Checkpoint& c) {
-    ids.insert(JobOfCheckpoint(c.name()));
-    return true;
-  }));
+  if (one.empty()) {
+    WF_RETURN_IF_ERROR(VisitCheckpoints(reader, "", INT64_MAX, [&](int64_t, const Checkpoint& c) {
+      ids.insert(JobOfCheckpoint(c.name()));
+      return true;
+    }));
+  } else {
+    ids.insert(one);
+  }
   Jobs jobs(reader, transaction, reads);
   size_t bytes = 0;
   for (const std::string& id : ids) {

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "coordinator/checkpoints/listing.h"
 #include "coordinator/jobs/text.h"
+#include "coordinator/rpc/page_order.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
 #include "core/checkpoint/manifest.h"

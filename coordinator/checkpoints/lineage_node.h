@@ -1,17 +1,17 @@
 #pragma once
 
+#include "coordinator/checkpoints/catalogue.h"
 #include "wavefield/v1/checkpoint_service.pb.h"
 
 namespace wavefield::coordinator {
 
 // What a checkpoint shows of itself in a lineage.
 inline wavefield::v1::LineageNode LineageNodeOf(const wavefield::v1::Checkpoint& checkpoint) {
-  const auto job_of = [](const std::string& name) { return name.substr(0, name.find('/', 5)); };
   wavefield::v1::LineageNode node;
   node.set_name(checkpoint.name());
   node.set_parent(checkpoint.parent());
   node.set_fork(!checkpoint.parent().empty() &&
-                job_of(checkpoint.parent()) != job_of(checkpoint.name()));
+                JobOfCheckpoint(checkpoint.parent()) != JobOfCheckpoint(checkpoint.name()));
   node.set_step(checkpoint.step());
   node.set_attempt(checkpoint.attempt());
   node.set_loss(checkpoint.loss());

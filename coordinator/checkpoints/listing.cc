@@ -1,14 +1,9 @@
 #include "coordinator/checkpoints/listing.h"
 
-#include <fmt/format.h>
-
-#include <optional>
-
 #include "coordinator/checkpoints/catalogue.h"
 #include "coordinator/jobs/timestamps.h"
 #include "coordinator/rpc/page_order.h"
 #include "coordinator/rpc/requests.h"
-#include "core/base/checksum.h"
 #include "core/base/status_macros.h"
 
 namespace wavefield::coordinator {
@@ -59,43 +54,21 @@ absl::Status FillCheckpointPage(StoreReader& reader,
                                 const wavefield::v1::ListCheckpointsRequest& request,
                                 wavefield::v1::ListCheckpointsResponse& response) {
   WF_ASSIGN_OR_RETURN(const std::string job, JobOfParent(reader, request.parent()));
-  WF_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), 100, 1000));
   WF_ASSIGN_OR_RETURN(const Filter filter, ParseCheckpointFilter(request.filter()));
   WF_ASSIGN_OR_RETURN(const PageOrder order,
                       PageOrder::Parse(request.order_by(), {"create_time", "step", "bytes", "loss",
                                                             "evaluation_loss", "job"}));
-  const std::string scope =
-      fmt::format("{}/checkpoints?{}", request.parent(),
-                  Sha256Hex(request.filter() + '\n' + request.order_by()).substr(0, 16));
-  WF_ASSIGN_OR_RETURN(const std::string token, ParsePageToken(scope, request.page_token()));
-  std::optional<PagePosition> after;
-  if (!token.empty()) {
-    WF_ASSIGN_OR_RETURN(after, ParsePosition(token));
-  }
-  const size_t wanted = static_cast<size_t>(size) + 1;
-  FirstOf<Checkpoint> first(order, wanted);
-  size_t found = 0;
-  WF_RETURN_IF_ERROR(
-      VisitCheckpoints(reader, job, order.is_newest_first() && after ? after->revision : INT64_MAX,
-                       [&](int64_t revision, Checkpoint& checkpoint) {
-                         if (!filter.Matches(LookUpIn(checkpoint))) return true;
-                         PagePosition position = order.PositionOf(LookUpIn(checkpoint), revision);
-                         if (after && !order.Before(*after, position)) return true;
-                         first.Add(std::move(position), std::move(checkpoint));
-                         return ++found < wanted || !order.is_newest_first();
-                       }));
-  size_t bytes = 0;
-  std::string last;
-  for (auto& [position, checkpoint] : first.Take()) {
-    bytes += checkpoint.ByteSizeLong();
-    const bool full = response.checkpoints_size() == size || bytes > kMaxListBytes;
-    if (full && response.checkpoints_size() > 0) {
-      response.set_next_page_token(MakePageToken(scope, last));
-      break;
-    }
-    last = PrintPosition(position);
+  const auto visit = [&](int64_t before, const auto& take) {
+    return VisitCheckpoints(reader, job, before, take);
+  };
+  WF_ASSIGN_OR_RETURN(
+      Page<Checkpoint> page,
+      ReadPage<Checkpoint>(request, request.parent() + "/checkpoints", filter, order, visit,
+                           [](const Checkpoint& checkpoint) { return LookUpIn(checkpoint); }));
+  for (Checkpoint& checkpoint : page.resources) {
     *response.add_checkpoints() = std::move(checkpoint);
   }
+  response.set_next_page_token(page.next_page_token);
   return absl::OkStatus();
 }
 

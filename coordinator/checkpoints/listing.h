@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -9,10 +8,6 @@
 #include "coordinator/store/store.h"
 
 namespace wavefield::coordinator {
-
-// What a list of checkpoints holds at most, whatever page size was asked for: the rest is on the
-// next page.
-inline constexpr size_t kMaxListBytes = 3 << 20;
 
 // Of filters on checkpoints.
 absl::StatusOr<Filter> ParseCheckpointFilter(const std::string& text);

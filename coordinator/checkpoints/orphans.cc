@@ -9,7 +9,6 @@
 
 #include "coordinator/checkpoints/catalogue.h"
 #include "coordinator/jobs/job_states.h"
-#include "coordinator/jobs/timestamps.h"
 #include "core/base/status_macros.h"
 
 namespace wavefield::coordinator {
@@ -40,24 +39,24 @@ std::vector<std::string> DirectoriesIn(const fs::path& directory, int& budget) {
 
 // What the store knows of directories.
 struct Known {
-  std::map<std::string, JobRecord> jobs;  // by directory
-  std::set<std::string> checkpoints;      // their directories
+  struct Owner {
+    std::string job;  // id
+    // Its ranks may be writing there, and what they wrote may not have been reported yet.
+    bool may_write = false;
+  };
+  std::map<std::string, Owner> owners;  // by directory
+  std::set<std::string> checkpoints;    // their directories
 };
 
 absl::StatusOr<Known> ReadKnown(StoreReader& reader) {
   Known known;
-  JobQuery query;
-  query.limit = 1000;
-  while (true) {
-    WF_ASSIGN_OR_RETURN(auto records, reader.ListJobs(query));
-    const bool last = records.size() < static_cast<size_t>(query.limit);
-    if (!last) query.before_create_revision = records.back().create_revision();
-    for (JobRecord& record : records) {
-      std::string directory = record.checkpoint_directory();
-      known.jobs.emplace(std::move(directory), std::move(record));
-    }
-    if (last) break;
-  }
+  WF_RETURN_IF_ERROR(VisitJobs(
+      reader, wavefield::v1::JOB_STATE_UNSPECIFIED, INT64_MAX, [&](int64_t, const JobRecord& job) {
+        known.owners.try_emplace(
+            job.checkpoint_directory(),
+            Known::Owner{JobId(job), HoldsSlots(job) || HasAttempt(job.job().state())});
+        return true;
+      }));
   WF_RETURN_IF_ERROR(
       VisitCheckpoints(reader, "", INT64_MAX, [&](int64_t, const wavefield::v1::Checkpoint& c) {
         known.checkpoints.insert(c.directory());
@@ -83,13 +82,14 @@ void Measure(const fs::path& directory, int& budget, OrphanDirectory& orphan) {
   orphan.set_bytes(bytes);
 }
 
-std::string WhyThere(const JobRecord* job) {
-  if (job == nullptr) {
+std::string WhyThere(const Known::Owner* owner) {
+  if (owner == nullptr) {
     return "no job has this directory: its job was deleted, or somebody put it there";
   }
   return fmt::format(
-      "an attempt of {} left it: it was not completed, or its report never came, or was refused",
-      job->job().name());
+      "an attempt of jobs/{} left it: it was not completed, or its report never came, or was "
+      "refused",
+      owner->job);
 }
 
 }  // namespace
@@ -110,11 +110,10 @@ absl::StatusOr<std::vector<OrphanDirectory>> FindOrphans(Store& store, const fs:
   WF_RETURN_IF_ERROR(store.Read([&](StoreReader& reader) -> absl::Status {
     WF_ASSIGN_OR_RETURN(const Known known, ReadKnown(reader));
     for (const auto& [folder, names] : found) {
-      const auto entry = known.jobs.find(folder);
-      const JobRecord* owner = entry == known.jobs.end() ? nullptr : &entry->second;
-      if (!job.empty() && (owner == nullptr || JobId(*owner) != job)) continue;
-      // Its ranks may be writing there, and what they wrote may not have been reported yet.
-      if (owner != nullptr && (HoldsSlots(*owner) || HasAttempt(owner->job().state()))) continue;
+      const auto entry = known.owners.find(folder);
+      const Known::Owner* owner = entry == known.owners.end() ? nullptr : &entry->second;
+      if (!job.empty() && (owner == nullptr || owner->job != job)) continue;
+      if (owner != nullptr && owner->may_write) continue;
       if (uploading.contains(fs::path(folder).filename().string())) continue;
       for (const std::string& name : names) {
         const std::string directory = fmt::format("{}/{}", folder, name);

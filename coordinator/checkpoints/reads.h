@@ -11,7 +11,7 @@
 namespace wavefield::coordinator {
 
 // Which checkpoints this coordinator reads, or has read, at this moment: downloads, checks,
-// comparisons, evaluations and generations. They are not removed meanwhile. Thread-safe.
+// comparisons, evaluations, generations and audits. They are not removed meanwhile. Thread-safe.
 class CheckpointReads {
  public:
   // Ends one reading when destroyed. The registry outlives it.

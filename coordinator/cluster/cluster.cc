@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "coordinator/cluster/random_id.h"
 #include "coordinator/cluster/slot_groups.h"
 #include "coordinator/jobs/job_states.h"
+#include "coordinator/jobs/names.h"
 #include "coordinator/jobs/timestamps.h"
 
 namespace wavefield::coordinator {
@@ -73,7 +72,7 @@ std::shared_ptr<const JobRecord> Cluster::FindLiveJob(const std::string& id) con
 }
 
 void Cluster::PutWorker(const Worker& worker) {
-  const std::string id = worker.name().substr(std::string("workers/").size());
+  const std::string id = IdIn(worker.name());
   {
     std::lock_guard lock(mutex_);
     workers_[id] = worker;
@@ -85,7 +84,7 @@ void Cluster::PutWorker(const Worker& worker) {
 void Cluster::SetCordon(const Worker& worker) {
   {
     std::lock_guard lock(mutex_);
-    const auto found = workers_.find(worker.name().substr(std::string("workers/").size()));
+    const auto found = workers_.find(IdIn(worker.name()));
     if (found == workers_.end()) return;
     found->second.set_cordoned(worker.cordoned());
     found->second.set_draining(worker.draining());
@@ -148,13 +147,6 @@ std::set<std::string> Cluster::Draining() const {
     if (worker.draining()) draining.insert(id);
   }
   return draining;
-}
-
-std::optional<std::string> Cluster::IncarnationOf(const std::string& worker) const {
-  std::lock_guard lock(mutex_);
-  const auto found = workers_.find(worker);
-  if (found == workers_.end()) return std::nullopt;
-  return found->second.incarnation();
 }
 
 AssignmentList Cluster::AssignmentsFor(const std::string& worker,

@@ -48,7 +48,6 @@ class Cluster {
   std::optional<wavefield::v1::Worker> FindWorker(const std::string& id) const;
   // Ids of the workers that jobs are being moved away from.
   std::set<std::string> Draining() const;
-  std::optional<std::string> IncarnationOf(const std::string& worker) const;
 
   // Everything the worker should be running.
   wavefield::v1::AssignmentList AssignmentsFor(const std::string& worker,

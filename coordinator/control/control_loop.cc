@@ -8,8 +8,8 @@
 
 #include "coordinator/checkpoints/upload_staging.h"
 #include "coordinator/jobs/lifecycle.h"
-#include "core/base/logging.h"
 #include "core/base/status_macros.h"
+#include "core/checkpoint/manifest.h"
 
 namespace wavefield::coordinator {
 namespace {
@@ -165,7 +165,7 @@ void ControlLoop::RemoveDirectory(const std::string& directory) {
   const std::filesystem::path path = storage_root_ / directory;
   std::error_code error;
   // Without its manifest it is no checkpoint any more, however far the removal gets.
-  std::filesystem::remove(path / "manifest.json", error);
+  std::filesystem::remove(path / kManifestFile, error);
   std::filesystem::remove_all(path, error);
   if (error) {
     spdlog::warn("cannot remove {}: {}; tried again later", path.string(), error.message());

@@ -2,13 +2,13 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <set>
 
 #include "coordinator/checkpoints/catalogue.h"
 #include "coordinator/control/control_loop.h"
 #include "coordinator/jobs/dependencies.h"
 #include "coordinator/jobs/lifecycle.h"
+#include "coordinator/jobs/names.h"
 #include "core/base/logging.h"
 #include "core/base/status_macros.h"
 
@@ -27,9 +27,9 @@ bool IsRunning(const JobRecord& record) {
 
 // The attempt writes a checkpoint and ends, and the job is queued again.
 absl::Status Yield(Transaction& transaction, JobRecord& record, wavefield::v1::JobReason reason,
-                   const std::string& message, absl::Time now) {
+                   const std::string& message) {
   AddWarning(record, fmt::format("attempt {}: {}", record.job().attempt(), message));
-  RequestYield(record, reason, message, now);
+  RequestYield(record, reason, message);
   const LogScope about({.job = JobId(record)});
   spdlog::info("{} stops: {}", record.job().name(), message);
   return transaction.PutJob(record);
@@ -98,7 +98,7 @@ absl::Status ControlLoop::LookUpDependencies(
     std::map<std::string, std::optional<Job>>& jobs) {
   for (const auto& record : waiting) {
     for (const auto& dependency : record->job().spec().after()) {
-      jobs[dependency.job().substr(dependency.job().find('/') + 1)];
+      jobs[IdIn(dependency.job())];
     }
   }
   if (jobs.empty()) return absl::OkStatus();
@@ -131,8 +131,8 @@ void ControlLoop::EmptyDrainedWorkers() {
       if (!IsRunning(record)) continue;
       const std::string message =
           fmt::format("moves away from workers/{}, which is drained", worker);
-      WF_RETURN_IF_ERROR(Yield(transaction, record, wavefield::v1::JOB_REASON_WORKER_DRAINED,
-                               message, clock_.Now()));
+      WF_RETURN_IF_ERROR(
+          Yield(transaction, record, wavefield::v1::JOB_REASON_WORKER_DRAINED, message));
     }
     return absl::OkStatus();
   });
@@ -197,7 +197,7 @@ absl::Status ControlLoop::ApplyStart(Transaction& transaction, const SchedulerPl
     // Whoever cordoned it after the plan was made has been answered already.
     WF_ASSIGN_OR_RETURN(const auto known, transaction.FindWorker(worker));
     if (!known || known->worker().cordoned()) return absl::OkStatus();
-    placements.push_back({worker, cluster_.IncarnationOf(worker).value_or(""), slot});
+    placements.push_back({worker, known->worker().incarnation(), slot});
   }
   WF_ASSIGN_OR_RETURN(const auto candidates, ResumeCandidates(transaction, start.job));
   StartAttempt(record, placements, candidates, clock_.Now());
@@ -214,8 +214,7 @@ absl::Status ControlLoop::ApplyPreemption(Transaction& transaction,
     if (!IsRunning(victim)) continue;
     const std::string message = fmt::format("makes room for jobs/{}, whose priority is {}",
                                             preemption.job, first.job().spec().priority());
-    WF_RETURN_IF_ERROR(
-        Yield(transaction, victim, wavefield::v1::JOB_REASON_PREEMPTED, message, clock_.Now()));
+    WF_RETURN_IF_ERROR(Yield(transaction, victim, wavefield::v1::JOB_REASON_PREEMPTED, message));
     first.add_preempts(id);
   }
   return transaction.PutJob(first);

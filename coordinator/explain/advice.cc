@@ -2,15 +2,13 @@
 
 #include <fmt/format.h>
 
+#include "coordinator/jobs/text.h"
+
 namespace wavefield::coordinator {
 namespace {
 
 using wavefield::v1::Job;
 using wavefield::v1::RootCause;
-
-std::string Gib(int64_t bytes) {
-  return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / (int64_t{1} << 30));
-}
 
 std::string AboutMemory(const Job& job) {
   const char* smaller =

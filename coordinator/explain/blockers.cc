@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "coordinator/jobs/names.h"
+#include "coordinator/jobs/text.h"
 #include "coordinator/jobs/timestamps.h"
 #include "coordinator/scheduler/capacity.h"
 #include "coordinator/scheduler/quotas.h"
@@ -19,10 +21,6 @@ using wavefield::v1::Blocker;
 constexpr size_t kMostHolders = 10;
 constexpr size_t kMostResources = 20;
 constexpr size_t kMostInSummary = 5;
-
-std::string Gib(int64_t bytes) {
-  return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / (int64_t{1} << 30));
-}
 
 // "3 slots are", "1 slot is".
 std::string SlotsAre(int64_t count) { return SlotsText(count, "") + (count == 1 ? " is" : " are"); }
@@ -284,11 +282,8 @@ std::string ShortTime(absl::Time time, absl::Time now) {
 
 std::vector<Blocker> BlockersOf(const SchedulerSnapshot& snapshot,
                                 const std::map<std::string, absl::Time>& starts,
-                                const std::string& job) {
-  for (const Decision& decision : Arrange(snapshot)) {
-    if (decision.job->id == job) return Explanation(snapshot, starts, decision).Find();
-  }
-  return {};
+                                const Decision& decision) {
+  return Explanation(snapshot, starts, decision).Find();
 }
 
 Blocker BlockerOfDependencies(const DependencyState& state, int total,
@@ -308,22 +303,18 @@ Blocker BlockerOfDependencies(const DependencyState& state, int total,
 Blocker BlockerOfPause(const wavefield::v1::Job& job) {
   Blocker blocker;
   blocker.set_kind(Blocker::PAUSED);
-  blocker.set_message(fmt::format("it is paused until somebody resumes it: wavefield resume {}",
-                                  job.name().substr(job.name().find('/') + 1)));
+  blocker.set_message(
+      fmt::format("it is paused until somebody resumes it: wavefield resume {}", IdIn(job.name())));
   blocker.set_needed(job.spec().resources().world_size());
   blocker.add_resources(job.name());
   return blocker;
 }
 
-std::string SummaryOf(const SchedulerSnapshot& snapshot, const std::string& job,
-                      const std::vector<Blocker>& blockers) {
-  std::string text;
-  for (const Decision& decision : Arrange(snapshot)) {
-    if (decision.job->id != job) continue;
-    text = fmt::format("{}, {} of {} free", NeedOf(*decision.job), decision.free, decision.total);
-  }
+std::string SummaryOf(const Decision& decision, const std::vector<Blocker>& blockers) {
+  std::string text =
+      fmt::format("{}, {} of {} free", NeedOf(*decision.job), decision.free, decision.total);
   for (size_t i = 0; i < blockers.size() && i < kMostInSummary; ++i) {
-    text += fmt::format("{}{}", text.empty() ? "" : "; ", blockers[i].message());
+    text += "; " + blockers[i].message();
   }
   return text;
 }

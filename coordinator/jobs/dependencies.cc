@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "coordinator/jobs/job_states.h"
+#include "coordinator/jobs/names.h"
 #include "coordinator/jobs/text.h"
 #include "coordinator/metrics/label_values.h"
 
@@ -37,7 +38,7 @@ DependencyState CheckDependencies(const JobRecord& record, const JobLookup& look
   std::string waiting;
   for (const Dependency& dependency : after) {
     const std::string& name = dependency.job();
-    const std::optional<Job> job = lookup(name.substr(name.find('/') + 1));
+    const std::optional<Job> job = lookup(IdIn(name));
     const bool ended = !job || HasEnded(job->state());
     const bool succeeded = job && job->state() == wavefield::v1::JOB_STATE_SUCCEEDED;
     if (ended && MustSucceed(dependency) && !succeeded) {

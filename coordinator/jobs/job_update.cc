@@ -30,7 +30,9 @@ const std::map<std::string, Setter>& Setters() {
       {"spec.checkpoint.keep_last",
        [](const JobSpec& from, JobSpec& to) {
          const auto& policy = from.checkpoint();
-         to.mutable_checkpoint()->set_keep_last(policy.has_keep_last() ? policy.keep_last() : 3);
+         to.mutable_checkpoint()->set_keep_last(
+             policy.has_keep_last() ? policy.keep_last()
+                                    : static_cast<int32_t>(TrainingConfig().keep_last));
        }},
       {"spec.checkpoint.keep_every_steps",
        [](const JobSpec& from, JobSpec& to) {

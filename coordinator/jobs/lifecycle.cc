@@ -132,6 +132,11 @@ bool AllEnded(const JobRecord& record) {
   });
 }
 
+// Notes in the record of a job that has just succeeded whether it was time that ended it.
+void NoteUsedBudget(JobRecord& record) {
+  record.set_used_minutes(StepsAreDone(record) ? 0 : record.job().spec().training().max_minutes());
+}
+
 void CompleteAttempt(JobRecord& record, absl::Time now) {
   const Job& job = record.job();
   const std::string at = fmt::format("at step {}", job.last_step().step());
@@ -367,7 +372,7 @@ void RequestPause(JobRecord& record, absl::Time now) {
             "finishes its step and writes a checkpoint, then pauses");
 }
 
-void RequestYield(JobRecord& record, JobReason reason, const std::string& message, absl::Time) {
+void RequestYield(JobRecord& record, JobReason reason, const std::string& message) {
   WF_CHECK(reason == JOB_REASON_PREEMPTED || reason == JOB_REASON_WORKER_DRAINED);
   const JobState state = record.job().state();
   if (state == JOB_STATE_STARTING || state == JOB_STATE_RUNNING) {
@@ -405,12 +410,6 @@ void ForceStop(JobRecord& record, const std::string& why, absl::Time now) {
   CountAttemptEnd(record, AttemptEnd::kStopped);
   AddRootCause(record, CauseOfNotStopping(record, why, now));
   EndStopped(record, why, now);
-}
-
-void NoteUsedBudget(JobRecord& record) {
-  const Job& job = record.job();
-  if (job.state() != JOB_STATE_SUCCEEDED) return;
-  record.set_used_minutes(StepsAreDone(record) ? 0 : job.spec().training().max_minutes());
 }
 
 bool BudgetIsUsedUp(const JobRecord& record) {

@@ -64,8 +64,7 @@ void RequestCancel(JobRecord& record, absl::Time now);
 void RequestPause(JobRecord& record, absl::Time now);
 // Of an attempt that was not asked to stop yet: the job is queued again after it, and that costs no
 // restart. REQUIRES PREEMPTED or WORKER_DRAINED. `message` says for whom or what.
-void RequestYield(JobRecord& record, wavefield::v1::JobReason reason, const std::string& message,
-                  absl::Time now);
+void RequestYield(JobRecord& record, wavefield::v1::JobReason reason, const std::string& message);
 // The ranks did not stop in time and are dropped.
 void ForceStop(JobRecord& record, const std::string& why, absl::Time now);
 
@@ -74,8 +73,6 @@ void Resume(JobRecord& record, absl::Time now);
 // A queued job waits in vain.
 void FailForDependency(JobRecord& record, const std::string& message, absl::Time now);
 
-// Notes in the record of a job that has just succeeded whether it was time that ended it.
-void NoteUsedBudget(JobRecord& record);
 // Nothing is left of the budget that the job has now.
 bool BudgetIsUsedUp(const JobRecord& record);
 

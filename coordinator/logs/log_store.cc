@@ -105,17 +105,17 @@ absl::Status CannotStore(const absl::Status& cause, const std::string& task_id, 
 
 }  // namespace
 
-LogStore::LogStore(std::filesystem::path directory, const LogLimits& limits)
+LogStore::LogStore(std::filesystem::path directory, const LogLimits& limits, absl::Time now)
     : directory_(std::move(directory)),
       limits_(limits),
       // A limit is kept to within such a piece.
-      line_options_{.segment_bytes = std::clamp<int64_t>(limits.job_bytes / 64, 4 << 10, 1 << 20)} {
-}
+      line_options_{.segment_bytes = std::clamp<int64_t>(limits.job_bytes / 64, 4 << 10, 1 << 20)},
+      opened_(now) {}
 
 absl::StatusOr<std::unique_ptr<LogStore>> LogStore::Open(const std::filesystem::path& directory,
-                                                         const LogLimits& limits) {
+                                                         const LogLimits& limits, absl::Time now) {
   WF_RETURN_IF_ERROR(CreateDirectories(directory));
-  auto store = std::unique_ptr<LogStore>(new LogStore(directory, limits));
+  auto store = std::unique_ptr<LogStore>(new LogStore(directory, limits, now));
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
     const std::string job = entry.path().filename().string();

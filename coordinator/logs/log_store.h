@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "coordinator/store/records.pb.h"
 #include "core/base/line_log.h"
@@ -41,8 +40,9 @@ struct TaskLog {
 // What Append() took survives a kill of the process. Thread-safe.
 class LogStore {
  public:
+  // now: the time of opening, by the clock that ends jobs.
   static absl::StatusOr<std::unique_ptr<LogStore>> Open(const std::filesystem::path& directory,
-                                                        const LogLimits& limits);
+                                                        const LogLimits& limits, absl::Time now);
 
   // Ranks of attempts under way are known from now on. To be called for every record that is
   // committed, before workers are told, and for live jobs at start.
@@ -80,7 +80,7 @@ class LogStore {
     std::atomic<int64_t> bytes = 0;
   };
 
-  LogStore(std::filesystem::path directory, const LogLimits& limits);
+  LogStore(std::filesystem::path directory, const LogLimits& limits, absl::Time now);
   // Null: nothing is known of the job.
   std::shared_ptr<JobLogs> Find(const std::string& job) const;
   std::map<std::string, std::shared_ptr<JobLogs>> AllJobs() const;
@@ -93,7 +93,7 @@ class LogStore {
   const std::filesystem::path directory_;
   const LogLimits limits_;
   const LineLogOptions line_options_;
-  const absl::Time opened_ = absl::Now();
+  const absl::Time opened_;
   std::atomic<int64_t> total_ = 0;
   absl::Duration swept_ = -absl::InfiniteDuration();
   mutable std::mutex mutex_;  // not held while files are touched

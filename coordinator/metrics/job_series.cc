@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "coordinator/jobs/job_states.h"
+#include "coordinator/jobs/names.h"
 #include "coordinator/jobs/timestamps.h"
 #include "coordinator/metrics/label_values.h"
 

@@ -7,9 +7,6 @@
 
 namespace wavefield::coordinator {
 
-// "a" of "jobs/a", and of "a".
-inline std::string IdIn(const std::string& name) { return name.substr(name.rfind('/') + 1); }
-
 // In lower case and without its prefix; "unknown" of a number that this version has no name for.
 inline std::string ShortName(const std::string& name, const std::string& prefix) {
   return name.empty() ? "unknown" : absl::AsciiStrToLower(name.substr(prefix.size()));

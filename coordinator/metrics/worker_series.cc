@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "coordinator/metrics/label_values.h"
+#include "coordinator/jobs/names.h"
 
 namespace wavefield::coordinator {
 namespace {

@@ -50,11 +50,11 @@ absl::Status AuditService::List(const v1::ListAuditEntriesRequest& request,
                                 v1::ListAuditEntriesResponse& response) {
   WF_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), 100, 1000));
   WF_ASSIGN_OR_RETURN(const Filter filter, Filter::Parse(request.filter(), Fields()));
-  const std::string scope = "audit?" + request.filter();
+  const std::string scope = ListScope("audit", request.filter(), "");
   WF_ASSIGN_OR_RETURN(const std::string position, ParsePageToken(scope, request.page_token()));
   int64_t before = INT64_MAX;
   if (!position.empty() && !absl::SimpleAtoi(position, &before)) {
-    return InvalidField("page_token", "was not given out for this list");
+    return NotGivenOut();
   }
   return context_.store.Read([&](StoreReader& reader) -> absl::Status {
     for (int looked_at = 0; looked_at < kMaxLookedAt; looked_at += kBatch) {

@@ -22,15 +22,8 @@ absl::Status CheckpointService::Change(
   if (request.validate_only()) {
     return context_.store.Read([&](StoreReader& reader) { return work(reader, nullptr); });
   }
-  const std::string hash = PayloadHash(request);
-  return context_.store.Write([&](Transaction& transaction) -> absl::Status {
-    WF_ASSIGN_OR_RETURN(const bool answered,
-                        FindAnswer(transaction, method, request.request_id(), hash, response));
-    if (answered) return absl::OkStatus();
-    WF_RETURN_IF_ERROR(work(transaction, &transaction));
-    return KeepAnswer(transaction, method, request.request_id(), hash, response,
-                      context_.clock.Now());
-  });
+  return WriteOnce(context_.store, context_.clock, method, request, request.request_id(), response,
+                   [&](Transaction& transaction) { return work(transaction, &transaction); });
 }
 
 grpc::ServerUnaryReactor* CheckpointService::ListCheckpoints(
@@ -74,18 +67,14 @@ absl::Status CheckpointService::Update(const v1::UpdateCheckpointRequest& reques
     }
   }
   if (note) WF_RETURN_IF_ERROR(CheckNote("checkpoint.note", request.checkpoint().note()));
-  const std::string hash = PayloadHash(request);
-  return context_.store.Write([&](Transaction& transaction) -> absl::Status {
-    WF_ASSIGN_OR_RETURN(const bool answered, FindAnswer(transaction, "UpdateCheckpoint",
-                                                        request.request_id(), hash, response));
-    if (answered) return absl::OkStatus();
+  const auto update = [&](Transaction& transaction) -> absl::Status {
     WF_ASSIGN_OR_RETURN(response, ResolveCheckpoint(transaction, request.checkpoint().name()));
     if (pinned) response.set_pinned(request.checkpoint().pinned());
     if (note) response.set_note(request.checkpoint().note());
-    WF_RETURN_IF_ERROR(transaction.PutCheckpoint(JobOfCheckpoint(response.name()), response));
-    return KeepAnswer(transaction, "UpdateCheckpoint", request.request_id(), hash, response,
-                      context_.clock.Now());
-  });
+    return transaction.PutCheckpoint(JobOfCheckpoint(response.name()), response);
+  };
+  return WriteOnce(context_.store, context_.clock, "UpdateCheckpoint", request,
+                   request.request_id(), response, update);
 }
 
 grpc::ServerUnaryReactor* CheckpointService::DeleteCheckpoint(

@@ -17,9 +17,9 @@
 #include "coordinator/jobs/timestamps.h"
 #include "coordinator/rpc/checkpoint_service.h"
 #include "coordinator/rpc/requests.h"
-#include "core/base/checksum.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "core/checkpoint/manifest.h"
 
 namespace wavefield::coordinator {
 namespace {
@@ -216,7 +216,7 @@ absl::StatusOr<v1::Checkpoint> CheckpointService::TakeUpload(
     for (const auto& file : existing->files()) {
       (*answer.mutable_offsets())[file.path()] = file.bytes();
     }
-    answer.mutable_offsets()->erase("manifest.json");
+    answer.mutable_offsets()->erase(kManifestFile);
     if (!stream.Write(answer)) return UploadEnded();
     return *existing;
   }

@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "coordinator/admission/admission.h"
 #include "coordinator/checkpoints/catalogue.h"
-#include "coordinator/jobs/job_states.h"
 #include "coordinator/rpc/requests.h"
 #include "core/base/status_macros.h"
 

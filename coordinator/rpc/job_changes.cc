@@ -49,14 +49,7 @@ absl::Status CheckResumable(StoreReader& reader, const JobRecord& record) {
 absl::Status JobService::Change(const char* method, const google::protobuf::Message& request,
                                 const std::string& request_id, google::protobuf::Message& response,
                                 const std::function<absl::Status(Transaction&)>& work) {
-  const std::string hash = PayloadHash(request);
-  return context_.store.Write([&](Transaction& transaction) -> absl::Status {
-    WF_ASSIGN_OR_RETURN(const bool answered,
-                        FindAnswer(transaction, method, request_id, hash, response));
-    if (answered) return absl::OkStatus();
-    WF_RETURN_IF_ERROR(work(transaction));
-    return KeepAnswer(transaction, method, request_id, hash, response, context_.clock.Now());
-  });
+  return WriteOnce(context_.store, context_.clock, method, request, request_id, response, work);
 }
 
 absl::Status JobService::ChangeJob(

@@ -39,9 +39,13 @@ void ExplainWaiting(const SchedulerSnapshot& snapshot, const JobRecord& record,
                     v1::JobExplanation& explanation) {
   const std::string id = JobId(record);
   const auto starts = ForecastStarts(snapshot);
-  const auto blockers = BlockersOf(snapshot, starts, id);
-  explanation.mutable_blockers()->Assign(blockers.begin(), blockers.end());
-  explanation.set_summary(blockers.empty() ? "it starts now" : SummaryOf(snapshot, id, blockers));
+  explanation.set_summary("it starts now");
+  for (const Decision& decision : Arrange(snapshot)) {
+    if (decision.job->id != id) continue;
+    const auto blockers = BlockersOf(snapshot, starts, decision);
+    explanation.mutable_blockers()->Assign(blockers.begin(), blockers.end());
+    if (!blockers.empty()) explanation.set_summary(SummaryOf(decision, blockers));
+  }
   if (const auto start = starts.find(id); start != starts.end()) {
     *explanation.mutable_expected_start() = ToTimestamp(start->second);
   }

@@ -1,6 +1,7 @@
 #include "coordinator/rpc/job_fields.h"
 
 #include "coordinator/goodput/ledger.h"
+#include "coordinator/jobs/names.h"
 #include "coordinator/jobs/timestamps.h"
 #include "coordinator/metrics/label_values.h"
 

@@ -3,21 +3,15 @@
 
 #include <charconv>
 
+#include "coordinator/checkpoints/catalogue.h"
 #include "coordinator/rpc/job_fields.h"
 #include "coordinator/rpc/job_service.h"
 #include "coordinator/rpc/page_order.h"
 #include "coordinator/rpc/requests.h"
-#include "core/base/checksum.h"
 #include "core/base/status_macros.h"
 
 namespace wavefield::coordinator {
 namespace {
-
-// Of a page, whatever size was asked for: the rest is on the next one.
-constexpr size_t kMaxPageBytes = 4 << 20;
-constexpr int kBatch = 200;
-
-absl::Status NotGivenOut() { return InvalidField("page_token", "was not given out for this list"); }
 
 absl::StatusOr<int64_t> NumberOf(const std::string& text) {
   int64_t number = 0;
@@ -37,22 +31,6 @@ absl::StatusOr<HistoryPosition> ParseHistoryPosition(const std::string& text) {
   return position;
 }
 
-// Jobs newest first, of creation revisions before `before`, until `visit` returns false. It may
-// move the record away.
-absl::Status VisitJobs(StoreReader& reader, v1::JobState state, int64_t before,
-                       const std::function<bool(JobRecord&)>& visit) {
-  JobQuery query{.before_create_revision = before, .limit = kBatch};
-  if (state != v1::JOB_STATE_UNSPECIFIED) query.state = state;
-  while (true) {
-    WF_ASSIGN_OR_RETURN(std::vector<JobRecord> records, reader.ListJobs(query));
-    for (JobRecord& record : records) {
-      query.before_create_revision = record.create_revision();
-      if (!visit(record)) return absl::OkStatus();
-    }
-    if (std::ssize(records) < kBatch) return absl::OkStatus();
-  }
-}
-
 }  // namespace
 
 grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* call,
@@ -62,44 +40,23 @@ grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* call
 }
 
 absl::Status JobService::List(const v1::ListJobsRequest& request, v1::ListJobsResponse& response) {
-  WF_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), 100, 1000));
   WF_ASSIGN_OR_RETURN(const Filter filter, ParseJobFilter(request.filter()));
   WF_ASSIGN_OR_RETURN(const PageOrder order,
                       PageOrder::Parse(request.order_by(), JobOrderFields()));
-  const std::string scope =
-      "jobs?" + Sha256Hex(request.filter() + '\n' + request.order_by()).substr(0, 16);
-  WF_ASSIGN_OR_RETURN(const std::string token, ParsePageToken(scope, request.page_token()));
-  std::optional<PagePosition> after;
-  if (!token.empty()) {
-    WF_ASSIGN_OR_RETURN(after, ParsePosition(token));
-  }
-  const bool as_stored = order.is_newest_first();
-  const size_t wanted = static_cast<size_t>(size) + 1;
-  FirstOf<JobRecord> first(order, wanted);
-  size_t found = 0;
-  WF_RETURN_IF_ERROR(context_.store.Read([&](StoreReader& reader) {
-    return VisitJobs(reader, StateAskedFor(filter),
-                     as_stored && after ? after->revision : INT64_MAX, [&](JobRecord& record) {
-                       const FilterLookup lookup = LookUpIn(record.job());
-                       if (!filter.Matches(lookup)) return true;
-                       PagePosition position = order.PositionOf(lookup, record.create_revision());
-                       if (after && !order.Before(*after, position)) return true;
-                       first.Add(std::move(position), std::move(record));
-                       return ++found < wanted || !as_stored;
-                     });
+  Page<JobRecord> page;
+  WF_RETURN_IF_ERROR(context_.store.Read([&](StoreReader& reader) -> absl::Status {
+    const auto visit = [&](int64_t before, const auto& take) {
+      return VisitJobs(reader, StateAskedFor(filter), before, take);
+    };
+    WF_ASSIGN_OR_RETURN(
+        page, ReadPage<JobRecord>(request, "jobs", filter, order, visit,
+                                  [](const JobRecord& record) { return LookUpIn(record.job()); }));
+    return absl::OkStatus();
   }));
-  size_t bytes = 0;
-  std::string last;
-  for (auto& [position, record] : first.Take()) {
-    bytes += record.job().ByteSizeLong();
-    const bool full = response.jobs_size() == size || bytes > kMaxPageBytes;
-    if (full && response.jobs_size() > 0) {
-      response.set_next_page_token(MakePageToken(scope, last));
-      break;
-    }
-    last = PrintPosition(position);
+  for (JobRecord& record : page.resources) {
     *response.add_jobs() = Shown(std::move(record), context_.clock.Now());
   }
+  response.set_next_page_token(page.next_page_token);
   return absl::OkStatus();
 }
 

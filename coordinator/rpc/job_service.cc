@@ -102,15 +102,12 @@ absl::Status JobService::Create(const v1::CreateJobRequest& request, v1::Job& re
     response = record.job();
     return absl::OkStatus();
   }
-  return context_.store.Write([&](Transaction& transaction) -> absl::Status {
-    WF_ASSIGN_OR_RETURN(answered,
-                        FindAnswer(transaction, "CreateJob", request.request_id(), hash, response));
-    if (answered) return absl::OkStatus();
-    WF_RETURN_IF_ERROR(Insert(transaction, record));
-    response = record.job();
-    return KeepAnswer(transaction, "CreateJob", request.request_id(), hash, response,
-                      context_.clock.Now());
-  });
+  return Change("CreateJob", request, request.request_id(), response,
+                [&](Transaction& transaction) -> absl::Status {
+                  WF_RETURN_IF_ERROR(Insert(transaction, record));
+                  response = record.job();
+                  return absl::OkStatus();
+                });
 }
 
 grpc::ServerUnaryReactor* JobService::BatchCreateJobs(grpc::CallbackServerContext* call,
@@ -172,16 +169,14 @@ absl::Status JobService::BatchCreate(const v1::BatchCreateJobsRequest& request,
     AddJobs(records, context_.clock.Now(), *response.mutable_jobs());
     return absl::OkStatus();
   }
-  return context_.store.Write([&](Transaction& transaction) -> absl::Status {
-    WF_ASSIGN_OR_RETURN(answered,
-                        FindAnswer(transaction, "BatchCreateJobs", retry, hash, response));
-    if (answered) return absl::OkStatus();
-    for (JobRecord& record : records) {
-      WF_RETURN_IF_ERROR(Insert(transaction, record));
-    }
-    AddJobs(records, context_.clock.Now(), *response.mutable_jobs());
-    return KeepAnswer(transaction, "BatchCreateJobs", retry, hash, response, context_.clock.Now());
-  });
+  return Change("BatchCreateJobs", request, retry, response,
+                [&](Transaction& transaction) -> absl::Status {
+                  for (JobRecord& record : records) {
+                    WF_RETURN_IF_ERROR(Insert(transaction, record));
+                  }
+                  AddJobs(records, context_.clock.Now(), *response.mutable_jobs());
+                  return absl::OkStatus();
+                });
 }
 
 grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* call,

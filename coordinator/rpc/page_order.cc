@@ -8,11 +8,6 @@
 #include "core/base/status_macros.h"
 
 namespace wavefield::coordinator {
-namespace {
-
-absl::Status NotGivenOut() { return InvalidField("page_token", "was not given out for this list"); }
-
-}  // namespace
 
 absl::StatusOr<PageOrder> PageOrder::Parse(const std::string& text,
                                            const std::vector<std::string>& fields) {

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "coordinator/rpc/filter.h"
+#include "coordinator/rpc/requests.h"
+#include "core/base/status_macros.h"
 
 namespace wavefield::coordinator {
 
@@ -69,5 +72,58 @@ class FirstOf {
   const size_t count_;
   std::vector<Placed> all_;
 };
+
+// What a page holds at most, as it is stored, whatever page size was asked for: the rest is on the
+// next one.
+inline constexpr size_t kMaxListBytes = 3 << 20;
+
+template <typename Resource>
+struct Page {
+  std::vector<Resource> resources;
+  std::string next_page_token;  // "": nothing follows
+};
+
+// The page that a request asks for of `list` ("jobs"). `visit(before, take)` shows all resources of
+// revisions before `before`, newest first, until take(revision, resource), which may move the
+// resource away, returns false. `look_up(resource)` is a FilterLookup.
+template <typename Resource, typename Request, typename Visit, typename LookUp>
+absl::StatusOr<Page<Resource>> ReadPage(const Request& request, const std::string& list,
+                                        const Filter& filter, const PageOrder& order,
+                                        const Visit& visit, const LookUp& look_up) {
+  WF_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), 100, 1000));
+  const std::string scope = ListScope(list, request.filter(), request.order_by());
+  WF_ASSIGN_OR_RETURN(const std::string token, ParsePageToken(scope, request.page_token()));
+  std::optional<PagePosition> after;
+  if (!token.empty()) {
+    WF_ASSIGN_OR_RETURN(after, ParsePosition(token));
+  }
+  const bool as_stored = order.is_newest_first();
+  const size_t wanted = static_cast<size_t>(size) + 1;
+  FirstOf<Resource> first(order, wanted);
+  size_t found = 0;
+  WF_RETURN_IF_ERROR(visit(as_stored && after ? after->revision : INT64_MAX,
+                           [&](int64_t revision, Resource& resource) {
+                             const FilterLookup lookup = look_up(resource);
+                             if (!filter.Matches(lookup)) return true;
+                             PagePosition position = order.PositionOf(lookup, revision);
+                             if (after && !order.Before(*after, position)) return true;
+                             first.Add(std::move(position), std::move(resource));
+                             return ++found < wanted || !as_stored;
+                           }));
+  Page<Resource> page;
+  size_t bytes = 0;
+  std::string last;
+  for (auto& [position, resource] : first.Take()) {
+    bytes += resource.ByteSizeLong();
+    const bool full = std::ssize(page.resources) == size || bytes > kMaxListBytes;
+    if (full && !page.resources.empty()) {
+      page.next_page_token = MakePageToken(scope, last);
+      break;
+    }
+    last = PrintPosition(position);
+    page.resources.push_back(std::move(resource));
+  }
+  return page;
+}
 
 }  // namespace wavefield::coordinator

@@ -70,8 +70,18 @@ absl::StatusOr<std::string> ParsePageToken(const std::string& scope, const std::
       text.rfind(scope + '\n', 0) == 0) {
     return text.substr(scope.size() + 1);
   }
+  return NotGivenOut();
+}
+
+std::string ListScope(const std::string& list, const std::string& filter,
+                      const std::string& order_by) {
+  return fmt::format("{}?{}", list, Sha256Hex(filter + '\n' + order_by).substr(0, 16));
+}
+
+absl::Status NotGivenOut() {
   return InvalidField("page_token",
-                      fmt::format("'{}' was not given out for this list", Shortened(token, 40)));
+                      "was not given out for this list; take one that an answer to the same "
+                      "request had, or none for the first page");
 }
 
 std::string PayloadHash(const google::protobuf::Message& request) {
@@ -119,6 +129,20 @@ absl::Status KeepAnswer(Transaction& transaction, const std::string& method,
   if (request_id.empty()) return absl::OkStatus();
   return transaction.PutRequest(method + ":" + request_id,
                                 {payload_hash, answer.SerializeAsString()}, now);
+}
+
+absl::Status WriteOnce(Store& store, const Clock& clock, const std::string& method,
+                       const google::protobuf::Message& request, const std::string& request_id,
+                       google::protobuf::Message& answer,
+                       const std::function<absl::Status(Transaction&)>& work) {
+  const std::string hash = PayloadHash(request);
+  return store.Write([&](Transaction& transaction) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const bool answered,
+                        FindAnswer(transaction, method, request_id, hash, answer));
+    if (answered) return absl::OkStatus();
+    WF_RETURN_IF_ERROR(work(transaction));
+    return KeepAnswer(transaction, method, request_id, hash, answer, clock.Now());
+  });
 }
 
 }  // namespace wavefield::coordinator

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/store/store.h"
+#include "core/base/clock.h"
 
 namespace wavefield::coordinator {
 
@@ -29,6 +30,11 @@ absl::StatusOr<int> PageSize(int requested, int default_size, int limit);
 std::string MakePageToken(const std::string& scope, const std::string& position);
 // "" for an empty token.
 absl::StatusOr<std::string> ParsePageToken(const std::string& scope, const std::string& token);
+// The scope of a list that is filtered and ordered; short, however long these are.
+std::string ListScope(const std::string& list, const std::string& filter,
+                      const std::string& order_by);
+// The error about a token that holds no position of its list.
+absl::Status NotGivenOut();
 
 // Of a request with its request id taken out: equal for equal requests.
 std::string PayloadHash(const google::protobuf::Message& request);
@@ -41,5 +47,12 @@ absl::StatusOr<bool> FindAnswer(StoreReader& reader, const std::string& method,
 absl::Status KeepAnswer(Transaction& transaction, const std::string& method,
                         const std::string& request_id, const std::string& payload_hash,
                         const google::protobuf::Message& answer, absl::Time now);
+
+// Runs `work`, which fills `answer`, in a transaction, unless this request id was answered before:
+// then `answer` is what was said.
+absl::Status WriteOnce(Store& store, const Clock& clock, const std::string& method,
+                       const google::protobuf::Message& request, const std::string& request_id,
+                       google::protobuf::Message& answer,
+                       const std::function<absl::Status(Transaction&)>& work);
 
 }  // namespace wavefield::coordinator

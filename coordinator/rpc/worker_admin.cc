@@ -34,13 +34,10 @@ absl::Status WorkerService::ChangeWorker(const char* method,
                                          const std::function<void(v1::Worker&)>& change,
                                          v1::Worker& response) {
   WF_ASSIGN_OR_RETURN(const std::string id, WorkerIdOf(name));
-  const std::string hash = PayloadHash(request);
-  bool answered = false;
+  bool changed = false;
   WorkerRecord record;
   std::lock_guard lock(registration_);
-  WF_RETURN_IF_ERROR(context_.store.Write([&](Transaction& transaction) -> absl::Status {
-    WF_ASSIGN_OR_RETURN(answered, FindAnswer(transaction, method, request_id, hash, response));
-    if (answered) return absl::OkStatus();
+  const auto work = [&](Transaction& transaction) -> absl::Status {
     WF_ASSIGN_OR_RETURN(const auto known, transaction.FindWorker(id));
     if (!known) {
       return absl::NotFoundError(
@@ -51,12 +48,13 @@ absl::Status WorkerService::ChangeWorker(const char* method,
     response = context_.cluster.FindWorker(id).value_or(record.worker());
     change(response);
     if (record.left()) response.set_state(v1::WORKER_STATE_LOST);
-    WF_RETURN_IF_ERROR(record.left() && !record.worker().cordoned()
-                           ? transaction.RemoveWorker(id)
-                           : transaction.PutWorker(id, record));
-    return KeepAnswer(transaction, method, request_id, hash, response, context_.clock.Now());
-  }));
-  if (answered) return absl::OkStatus();
+    changed = true;
+    return record.left() && !record.worker().cordoned() ? transaction.RemoveWorker(id)
+                                                        : transaction.PutWorker(id, record);
+  };
+  WF_RETURN_IF_ERROR(
+      WriteOnce(context_.store, context_.clock, method, request, request_id, response, work));
+  if (!changed) return absl::OkStatus();
   context_.cluster.SetCordon(record.worker());
   spdlog::info("workers/{} is {}{}", id,
                record.worker().draining()   ? "drained"

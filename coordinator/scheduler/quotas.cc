@@ -2,22 +2,16 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <set>
+
+#include "coordinator/jobs/labels.h"
 
 namespace wavefield::coordinator {
 namespace {
 
 constexpr int64_t kMostSlots = 1'000'000;
-
-bool IsLabelText(const std::string& text) {
-  return !text.empty() && text.size() <= 63 && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '.' || c == '-';
-  });
-}
 
 std::optional<Quota> ParseQuota(const std::string& text) {
   const size_t equals = text.find('=');
@@ -28,7 +22,8 @@ std::optional<Quota> ParseQuota(const std::string& text) {
   const auto parsed = std::from_chars(text.data() + colon + 1, end, quota.slots);
   const bool number = parsed.ec == std::errc() && parsed.ptr == end;
   if (!number || quota.slots < 0 || quota.slots > kMostSlots) return {};
-  if (!IsLabelText(quota.key) || (quota.value != "*" && !IsLabelText(quota.value))) return {};
+  if (quota.key.empty() || !IsLabelText(quota.key)) return {};
+  if (quota.value != "*" && (quota.value.empty() || !IsLabelText(quota.value))) return {};
   return quota;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "coordinator/jobs/text.h"
 #include "coordinator/scheduler/capacity.h"
 
 namespace wavefield::coordinator {
@@ -43,8 +44,7 @@ std::string TooFewSlots(const SchedulerSnapshot& snapshot, const Decision& decis
                          ? fmt::format("no worker offers {}", job.device)
                          : fmt::format("no worker offers {} ({})", job.device, unfit->second);
   if (job.memory > 0) {
-    text += fmt::format(" with {:.1f} GiB or more",
-                        static_cast<double>(job.memory) / (int64_t{1} << 30));
+    text += fmt::format(" with {} or more", Gib(job.memory));
   }
   for (const SchedulerSnapshot::AbsentHost& absent : snapshot.absent) {
     if (text.size() > 500) break;

@@ -32,6 +32,7 @@
 #include "coordinator/rpc/worker_service.h"
 #include "coordinator/server/credentials.h"
 #include "coordinator/server/open_streams.h"
+#include "coordinator/server/path_interceptor.h"
 #include "coordinator/server/rpc_metrics.h"
 #include "coordinator/server/start_checks.h"
 #include "coordinator/store/sqlite_store.h"
@@ -141,7 +142,8 @@ absl::Status Server::Parts::Open(const std::filesystem::path& storage_root) {
   observer.commit_latency = [this](absl::Duration duration) {
     metrics.commit_seconds.Observe(absl::ToDoubleSeconds(duration));
   };
-  WF_ASSIGN_OR_RETURN(logs, LogStore::Open(options.data_dir / "logs", options.logs));
+  WF_ASSIGN_OR_RETURN(logs,
+                      LogStore::Open(options.data_dir / "logs", options.logs, Clock::Real().Now()));
   WF_ASSIGN_OR_RETURN(store, SqliteStore::Open(options.data_dir / "coordinator.db", observer));
   std::vector<JobRecord> live;
   std::vector<WorkerRecord> known;
@@ -233,6 +235,8 @@ absl::Status Server::Parts::Listen() {
   interceptors.push_back(MakeRpcMetricsInterceptor(metrics));
   interceptors.push_back(MakeStreamInterceptor(open_streams));
   interceptors.push_back(MakeAuditInterceptor(*audit_log, *access));
+  interceptors.push_back(MakePathInterceptor(
+      {{options.data_dir, "DATA_DIR"}, {context->storage_root, "STORAGE_ROOT"}}));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   for (grpc::Service* service :
        {static_cast<grpc::Service*>(jobs.get()), static_cast<grpc::Service*>(checkpoints.get()),

@@ -52,23 +52,24 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t
   }
 }
 
-absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view contents) {
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view contents,
+                                 mode_t mode) {
   const std::string temporary = absl::StrCat(path.string(), ".tmp.", ::getpid());
-  FileDescriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  ::unlink(temporary.c_str());  // of a process that died: with a mode of its own
+  FileDescriptor fd(
+      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!fd.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot create ", temporary));
-  const auto fail = [&](const std::string& what) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    return ErrnoToStatus(error, absl::StrCat(what, " ", path.string()));
-  };
-  for (std::string_view rest = contents; !rest.empty();) {
-    const ssize_t put = ::write(fd.get(), rest.data(), rest.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return fail("cannot write");
-    rest.remove_prefix(static_cast<size_t>(put));
+  absl::Status status = WriteAll(fd.get(), path, contents);
+  if (status.ok() && ::fsync(fd.get()) != 0) {
+    status = ErrnoToStatus(errno, absl::StrCat("cannot sync ", path.string()));
   }
-  if (::fsync(fd.get()) != 0) return fail("cannot sync");
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return fail("cannot rename to");
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
+    status = ErrnoToStatus(errno, absl::StrCat("cannot rename to ", path.string()));
+  }
+  if (!status.ok()) {
+    ::unlink(temporary.c_str());
+    return status;
+  }
   return SyncDirectory(path.has_parent_path() ? path.parent_path() : ".");
 }
 
@@ -77,6 +78,32 @@ absl::Status SyncDirectory(const std::filesystem::path& directory) {
   if (!fd.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot open ", directory.string()));
   if (::fsync(fd.get()) != 0) {
     return ErrnoToStatus(errno, absl::StrCat("cannot sync ", directory.string()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ReadAt(int fd, const std::filesystem::path& path, int64_t offset,
+                                   int64_t bytes) {
+  std::string data(static_cast<size_t>(bytes), '\0');
+  size_t have = 0;
+  while (have < data.size()) {
+    const ssize_t got =
+        ::pread(fd, data.data() + have, data.size() - have, offset + static_cast<int64_t>(have));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoToStatus(errno, absl::StrCat("cannot read ", path.string()));
+    if (got == 0) break;
+    have += static_cast<size_t>(got);
+  }
+  data.resize(have);
+  return data;
+}
+
+absl::Status WriteAll(int fd, const std::filesystem::path& path, std::string_view data) {
+  while (!data.empty()) {
+    const ssize_t put = ::write(fd, data.data(), data.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return ErrnoToStatus(errno, absl::StrCat("cannot write ", path.string()));
+    data.remove_prefix(static_cast<size_t>(put));
   }
   return absl::OkStatus();
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -19,11 +21,21 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path,
                                      uint64_t limit = uint64_t{1} << 30);
 
 // Writes to a temporary file beside `path`, fsyncs it, renames it and fsyncs the folder: afterwards
-// `path` holds either all of the new contents or what it held before.
-absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view contents);
+// `path` holds either all of the new contents or what it held before. `mode`: who may read it, less
+// what the process's umask takes away.
+absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view contents,
+                                 mode_t mode = 0644);
 
 // Makes renames and creations in `directory` durable.
 absl::Status SyncDirectory(const std::filesystem::path& directory);
+
+// `bytes` bytes from `offset` on; fewer only at the end of the file. `path` is for errors.
+absl::StatusOr<std::string> ReadAt(int fd, const std::filesystem::path& path, int64_t offset,
+                                   int64_t bytes);
+
+// Writes all of `data` where the descriptor stands. `path` is for errors, which may leave a part of
+// it written.
+absl::Status WriteAll(int fd, const std::filesystem::path& path, std::string_view data);
 
 // mkdir -p.
 absl::Status CreateDirectories(const std::filesystem::path& directory);

@@ -24,7 +24,6 @@ namespace {
 
 constexpr std::string_view kSuffix = ".lines";
 constexpr int kNameDigits = 20;
-constexpr int64_t kLeastReadBytes = 16 << 10;
 
 void AppendRecord(const NumberedLine& line, std::string& out) {
   absl::StrAppend(&out, line.number, " ", absl::ToUnixNanos(line.time), " ", line.text, "\n");
@@ -52,33 +51,11 @@ std::optional<int64_t> NumberOfName(const std::string& name) {
   return number;
 }
 
-// Fewer bytes than asked for only at the end of the file.
 absl::StatusOr<std::string> ReadRange(const std::filesystem::path& path, int64_t offset,
                                       int64_t bytes) {
   const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot open ", path.string()));
-  std::string data(static_cast<size_t>(bytes), '\0');
-  size_t have = 0;
-  while (have < data.size()) {
-    const ssize_t got = ::pread(fd.get(), data.data() + have, data.size() - have,
-                                offset + static_cast<int64_t>(have));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoToStatus(errno, absl::StrCat("cannot read ", path.string()));
-    if (got == 0) break;
-    have += static_cast<size_t>(got);
-  }
-  data.resize(have);
-  return data;
-}
-
-absl::Status WriteAll(int fd, std::string_view data) {
-  while (!data.empty()) {
-    const ssize_t put = ::write(fd, data.data(), data.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return ErrnoToStatus(errno, "cannot write log lines");
-    data.remove_prefix(static_cast<size_t>(put));
-  }
-  return absl::OkStatus();
+  return ReadAt(fd.get(), path, offset, bytes);
 }
 
 }  // namespace
@@ -167,7 +144,7 @@ absl::Status LineLog::WriteToLast(const std::string& records) {
   const std::filesystem::path path = PathOf(segment.first);
   const FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
   if (!fd.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot open ", path.string()));
-  if (const absl::Status written = WriteAll(fd.get(), records); !written.ok()) {
+  if (const absl::Status written = WriteAll(fd.get(), path, records); !written.ok()) {
     // What cannot be taken back is cut off by the next Open(), or stops a reader of this file.
     if (::ftruncate(fd.get(), static_cast<off_t>(segment.bytes)) != 0) {
       spdlog::warn("log lines: {} keeps half a line", path.string());

@@ -44,6 +44,8 @@ struct LineLogOptions {
 // Thread-safe.
 class LineLog {
  public:
+  static constexpr int64_t kLeastReadBytes = 16 << 10;
+
   // Makes the folder if need be. A torn or damaged end of the last file is cut off.
   static absl::StatusOr<std::unique_ptr<LineLog>> Open(const std::filesystem::path& directory,
                                                        const LineLogOptions& options);
@@ -52,9 +54,9 @@ class LineLog {
   // those below next() were taken.
   absl::Status Append(const std::vector<NumberedLine>& lines);
 
-  // Replaces `lines` by those from `position.next` on, of at most about `max_bytes` (16 KiB at
-  // least), and moves the position behind them. None: there are none now. The first may have a
-  // greater number than was wanted: those before it are gone.
+  // Replaces `lines` by those from `position.next` on, of at most about `max_bytes`
+  // (kLeastReadBytes at least), and moves the position behind them. None: there are none now. The
+  // first may have a greater number than was wanted: those before it are gone.
   absl::Status Read(LinePosition& position, int64_t max_bytes,
                     std::vector<NumberedLine>& lines) const;
 

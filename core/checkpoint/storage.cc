@@ -47,13 +47,7 @@ class FileWriter final : public StorageWriter {
   absl::Status Append(std::string_view data) override {
     hash_.Update(data);
     bytes_ += data.size();
-    while (!data.empty()) {
-      const ssize_t put = ::write(fd_.get(), data.data(), data.size());
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) return ErrnoToStatus(errno, "cannot write " + path_.string());
-      data.remove_prefix(static_cast<size_t>(put));
-    }
-    return absl::OkStatus();
+    return WriteAll(fd_.get(), path_, data);
   }
 
   absl::StatusOr<WrittenFile> Finish() override {

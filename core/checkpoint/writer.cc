@@ -160,6 +160,10 @@ absl::Status CheckRoom(Storage& storage, uint64_t bytes) {
                    free, " are free; make room, or keep fewer checkpoints"));
 }
 
+std::map<std::string, std::string> ModelFileMetadata(const json& model_config) {
+  return {{"format", "wavefield"}, {"config", model_config.dump()}};
+}
+
 absl::Status WriteCheckpointShard(Storage& storage, const std::string& directory, int rank,
                                   int world_size, std::span<const NamedTensor> model,
                                   std::span<const NamedTensor> optimizer,

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -33,12 +34,15 @@ std::vector<int> AssignTensorsToRanks(std::span<const NamedTensor> tensors, int 
 // RESOURCE_EXHAUSTED, with both numbers, unless the storage has room for `bytes` and 5 % more.
 absl::Status CheckRoom(Storage& storage, uint64_t bytes);
 
+// What the header of each model file tells. `model_config`: the model's configuration.
+std::map<std::string, std::string> ModelFileMetadata(const nlohmann::json& model_config);
+
 // Called by every rank with the same (whole) lists of tensors, names and sizes alike: writes those
 // this rank is assigned, and then a sidecar rank-0000i.json that says what was written. Model
 // tensors have the names of the model; optimizer tensors are called "m.<name>", "v.<name>" and
-// "ema.<name>". `model_metadata` goes into each model file. Of the tensors of other ranks the
-// memory is not read. ALREADY_EXISTS when the directory has a manifest; ABORTED soon after `cancel`
-// asks for it, without a sidecar.
+// "ema.<name>". `model_metadata`, see above, goes into each model file. Of the tensors of other
+// ranks the memory is not read. ALREADY_EXISTS when the directory has a manifest; ABORTED soon
+// after `cancel` asks for it, without a sidecar.
 absl::Status WriteCheckpointShard(Storage& storage, const std::string& directory, int rank,
                                   int world_size, std::span<const NamedTensor> model,
                                   std::span<const NamedTensor> optimizer,

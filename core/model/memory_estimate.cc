@@ -113,7 +113,7 @@ double CpuWorkspace(const ModelConfig& config, int64_t piece, int threads) {
 // itself.
 int64_t SnapshotBytes(const ParameterLayout& layout, const TrainingConfig& training,
                       int64_t world_size) {
-  if (training.checkpoint_every_steps == 0 && training.checkpoint_every_minutes == 0) return 0;
+  if (!WritesCheckpointsBehind(training)) return 0;
   int64_t largest = 0;
   for (const ParameterInfo& info : layout.parameters()) {
     largest = std::max(largest, info.shape.elements());

@@ -73,9 +73,7 @@ absl::StatusOr<Connection> Connection::Open(const ConnectionOptions& options) {
           absl::StrCat("a token would be sent in the clear to ", options.address,
                        "; give the coordinator's certificate authority with --ca-file"));
     }
-    const FileStamp stamp = StampOf(options.token_file);
-    WF_ASSIGN_OR_RETURN(std::string token, TokenFile::Read(options.token_file));
-    connection.token_ = std::make_shared<TokenFile>(options.token_file, stamp, std::move(token));
+    WF_ASSIGN_OR_RETURN(connection.token_, TokenFile::Open(options.token_file));
   }
   if (options.client_certificate_file.empty() != options.client_key_file.empty()) {
     return absl::InvalidArgumentError(

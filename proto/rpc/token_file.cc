@@ -23,6 +23,12 @@ absl::StatusOr<std::string> TokenFile::Read(const std::string& path) {
   return absl::InvalidArgumentError(absl::StrCat(path, " holds no token"));
 }
 
+absl::StatusOr<std::shared_ptr<TokenFile>> TokenFile::Open(const std::string& path) {
+  const FileStamp stamp = StampOf(path);
+  WF_ASSIGN_OR_RETURN(std::string token, Read(path));
+  return std::shared_ptr<TokenFile>(new TokenFile(path, stamp, std::move(token)));
+}
+
 std::string TokenFile::Current() {
   const FileStamp stamp = StampOf(path_);
   {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
@@ -17,14 +19,16 @@ class TokenFile {
   // coordinator's token file may end with. INVALID_ARGUMENT for a file without a token.
   static absl::StatusOr<std::string> Read(const std::string& path);
 
-  // `token`: what Read() answered, at `stamp`.
-  TokenFile(std::string path, FileStamp stamp, std::string token)
-      : path_(std::move(path)), stamp_(stamp), token_(std::move(token)) {}
+  // Errors as of Read().
+  static absl::StatusOr<std::shared_ptr<TokenFile>> Open(const std::string& path);
 
   // As the file has it now; while that cannot be read, as before.
   std::string Current();
 
  private:
+  TokenFile(std::string path, FileStamp stamp, std::string token)
+      : path_(std::move(path)), stamp_(stamp), token_(std::move(token)) {}
+
   const std::string path_;
   absl::Mutex mutex_;
   FileStamp stamp_ ABSL_GUARDED_BY(mutex_);

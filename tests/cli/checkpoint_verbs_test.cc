@@ -164,13 +164,29 @@ TEST_F(CheckpointVerbsTest, DeleteOfNamedOnesIsAllOrNone) {
   EXPECT_EQ(unsure.exit_code, 2);
   EXPECT_THAT(unsure.err, HasSubstr("Remove 1 checkpoint, 3.0 MiB, for good?"));
   EXPECT_EQ(Run({"delete", "first@20", "--dry-run"}).exit_code, 0);
-  const CommandResult newest = Run({"delete", "first", "--yes"});
-  EXPECT_EQ(newest.exit_code, 2);
-  EXPECT_THAT(newest.err, HasSubstr("first@STEP"));
+  for (const char* job : {"first", "jobs/first"}) {
+    const CommandResult newest = Run({"delete", job, "--yes"});
+    EXPECT_EQ(newest.exit_code, 2) << job;
+    EXPECT_THAT(newest.err, HasSubstr("first@STEP"));
+  }
   EXPECT_THAT(removed, ElementsAre());
-  EXPECT_EQ(Run({"delete", "first@20", "--yes"}).out, "first@20-1 removed\n");
-  EXPECT_THAT(removed, ElementsAre("jobs/first/checkpoints/20-1"));
+  EXPECT_EQ(Run({"delete", "first@20", "jobs/first/checkpoints/20-1", "--yes"}).out,
+            "first@20-1 removed\n");
+  EXPECT_THAT(removed, ElementsAre("jobs/first/checkpoints/20-1")) << "named twice, removed once";
   EXPECT_EQ(Run({"delete"}).exit_code, 2);
+}
+
+TEST_F(CheckpointVerbsTest, DeleteOfNamedOnesTellsOfEachWhatCameOfIt) {
+  cluster_.delete_checkpoint = [](const v1::DeleteCheckpointRequest& request, v1::Checkpoint&) {
+    if (!request.validate_only() && request.name().ends_with("/30-1")) {
+      return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "pinned by now");
+    }
+    return grpc::Status::OK;
+  };
+  const CommandResult result = Run({"delete", "first@20", "first@30", "first@40", "--yes"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.out, "first@20-1 removed\nfirst@40-1 removed\n");
+  EXPECT_THAT(result.err, HasSubstr("first@30-1 not removed: pinned by now\n"));
 }
 
 TEST_F(CheckpointVerbsTest, DeleteByFilterSaysWhatStays) {

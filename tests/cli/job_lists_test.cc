@@ -8,6 +8,7 @@
 #include "tests/cli/command_runner.h"
 #include "tests/cli/fake_cluster.h"
 #include "tests/cli/hostile_text.h"
+#include "tests/cli/sample_job.h"
 
 namespace wavefield {
 namespace {
@@ -16,14 +17,6 @@ using nlohmann::json;
 using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
-
-v1::Job MakeJob(const std::string& id, v1::JobState state) {
-  v1::Job job;
-  job.set_name("jobs/" + id);
-  job.set_state(state);
-  job.mutable_spec()->mutable_resources()->set_world_size(2);
-  return job;
-}
 
 void SetTimeAgo(google::protobuf::Timestamp& time, int64_t seconds) {
   time.set_seconds(absl::ToUnixSeconds(absl::Now()) - seconds);

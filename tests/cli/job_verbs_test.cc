@@ -11,6 +11,7 @@
 #include "tests/cli/command_runner.h"
 #include "tests/cli/fake_cluster.h"
 #include "tests/cli/hostile_text.h"
+#include "tests/cli/sample_job.h"
 #include "tests/cli/terminal_program.h"
 
 namespace wavefield {
@@ -21,14 +22,6 @@ using testing::ContainsRegex;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-v1::Job MakeJob(const std::string& id, v1::JobState state) {
-  v1::Job job;
-  job.set_name("jobs/" + id);
-  job.set_state(state);
-  job.mutable_spec()->mutable_resources()->set_world_size(2);
-  return job;
-}
 
 class JobVerbsTest : public testing::Test {
  protected:

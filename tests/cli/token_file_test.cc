@@ -25,23 +25,24 @@ TEST(TokenFiles, HoldTheTokenOfTheirFirstLineThatHasOne) {
 
 TEST(TokenFiles, AreReadAgainWhenTheyChange) {
   const TemporaryDirectory directory;
-  const std::string path = directory.Write("token", "first-token\n");
-  TokenFile file(path, StampOf(path), "first-token");
-  EXPECT_EQ(file.Current(), "first-token");
+  const auto file = TokenFile::Open(directory.Write("token", "first-token\n"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ((*file)->Current(), "first-token");
   directory.Write("token", "the-second-token\n");
-  EXPECT_EQ(file.Current(), "the-second-token");
+  EXPECT_EQ((*file)->Current(), "the-second-token");
 }
 
 TEST(TokenFiles, ThatCannotBeReadLeaveTheTokenAsItWas) {
   const TemporaryDirectory directory;
   const std::string path = directory.Write("token", "first-token\n");
-  TokenFile file(path, StampOf(path), "first-token");
+  const auto file = TokenFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
   directory.Write("token", "\n");
-  EXPECT_EQ(file.Current(), "first-token");
+  EXPECT_EQ((*file)->Current(), "first-token");
   std::filesystem::remove(path);
-  EXPECT_EQ(file.Current(), "first-token");
+  EXPECT_EQ((*file)->Current(), "first-token");
   directory.Write("token", "third-token\n");
-  EXPECT_EQ(file.Current(), "third-token");
+  EXPECT_EQ((*file)->Current(), "third-token");
 }
 
 }  // namespace

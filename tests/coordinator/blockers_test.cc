@@ -4,9 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "coordinator/jobs/timestamps.h"
 #include "coordinator/scheduler/forecast.h"
 #include "coordinator/scheduler/quotas.h"
+#include "core/base/check.h"
 #include "tests/coordinator/record_fixtures.h"
 #include "tests/coordinator/scheduler_fixtures.h"
 
@@ -32,14 +35,24 @@ class Blockers : public testing::Test {
 
   SchedulerSnapshot::QueuedJob& job() { return snapshot_.queue[0]; }
 
-  std::vector<Blocker> Explain() { return BlockersOf(snapshot_, ForecastStarts(snapshot_), "x"); }
+  // Of the job, which is in the queue. Refers to the snapshot.
+  Decision Decided() const {
+    const std::vector<Decision> decisions = Arrange(snapshot_);
+    const auto found = std::find_if(decisions.begin(), decisions.end(),
+                                    [](const Decision& d) { return d.job->id == "x"; });
+    WF_CHECK(found != decisions.end());
+    return *found;
+  }
+  std::vector<Blocker> Explain() const {
+    return BlockersOf(snapshot_, ForecastStarts(snapshot_), Decided());
+  }
   // The only one.
   Blocker Only() {
     const auto blockers = Explain();
     EXPECT_EQ(blockers.size(), 1u);
     return blockers.empty() ? Blocker() : blockers[0];
   }
-  std::string Summary() { return SummaryOf(snapshot_, "x", Explain()); }
+  std::string Summary() const { return SummaryOf(Decided(), Explain()); }
 
   static void ExpectNumbers(const Blocker& blocker, Blocker::Kind kind, int64_t needed,
                             int64_t available, int64_t blocked) {
@@ -56,7 +69,6 @@ class Blockers : public testing::Test {
 TEST_F(Blockers, NothingIsInTheWayOfAJobThatStarts) {
   snapshot_.hosts = {Host("a", {"", "", "", ""})};
   EXPECT_TRUE(Explain().empty());
-  EXPECT_TRUE(BlockersOf(snapshot_, {}, "unknown").empty());
 }
 
 TEST_F(Blockers, SlotsThatAJobHoldsWithItsExpectedEnd) {

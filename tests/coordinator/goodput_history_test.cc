@@ -218,7 +218,7 @@ class RandomLife {
       case 3:
         return RequestPause(record, Now());
       case 4:
-        return RequestYield(record, v1::JOB_REASON_PREEMPTED, "makes room", Now());
+        return RequestYield(record, v1::JOB_REASON_PREEMPTED, "makes room");
       case 5:
         return Resume(record, Now());
       default:

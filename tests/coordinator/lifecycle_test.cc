@@ -176,7 +176,7 @@ TEST(Lifecycle, AYieldQueuesAgainAndCostsNoRestart) {
   for (const bool clean : {true, false}) {
     JobRecord record = StartedJob("x", 1, 0);
     OnTrainingStarted(record, Started(), kNow);
-    RequestYield(record, v1::JOB_REASON_PREEMPTED, "makes room for jobs/y", kNow);
+    RequestYield(record, v1::JOB_REASON_PREEMPTED, "makes room for jobs/y");
     EXPECT_EQ(record.job().state(), v1::JOB_STATE_STOPPING);
     EXPECT_EQ(record.job().reason(), v1::JOB_REASON_PREEMPTED);
     if (clean) OnTrainingFinished(record, Finished(true));
@@ -192,9 +192,9 @@ TEST(Lifecycle, AYieldQueuesAgainAndCostsNoRestart) {
 
 TEST(Lifecycle, WhatTheUserAskedForReplacesAYieldAndCancelReplacesAll) {
   JobRecord record = StartedJob("x", 1);
-  RequestYield(record, v1::JOB_REASON_WORKER_DRAINED, "workers/a is drained", kNow);
+  RequestYield(record, v1::JOB_REASON_WORKER_DRAINED, "workers/a is drained");
   RequestPause(record, kNow);
-  RequestYield(record, v1::JOB_REASON_PREEMPTED, "makes room for jobs/y", kNow);
+  RequestYield(record, v1::JOB_REASON_PREEMPTED, "makes room for jobs/y");
   EXPECT_EQ(record.job().reason(), v1::JOB_REASON_PAUSED_BY_USER);
   RequestCancel(record, kNow);
   RequestPause(record, kNow);
@@ -211,7 +211,7 @@ TEST(Lifecycle, RanksThatDoNotStopAreDroppedAndTheJobIsWhatItWasToBe) {
   EXPECT_EQ(paused.job().state(), v1::JOB_STATE_PAUSED);
   EXPECT_TRUE(HoldsSlots(paused)) << "until its rank has ended";
   JobRecord drained = StartedJob("x", 1);
-  RequestYield(drained, v1::JOB_REASON_WORKER_DRAINED, "workers/a is drained", kNow);
+  RequestYield(drained, v1::JOB_REASON_WORKER_DRAINED, "workers/a is drained");
   ForceStop(drained, "did not stop", kNow);
   EXPECT_EQ(drained.job().state(), v1::JOB_STATE_QUEUED);
 }

@@ -24,7 +24,7 @@ class LogStoreTest : public testing::Test {
 
   void Open() {
     store_.reset();
-    auto store = LogStore::Open(Folder(), limits_);
+    auto store = LogStore::Open(Folder(), limits_, absl::Now());
     ASSERT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
   }

@@ -1,27 +1,17 @@
 """A run that was paused and resumed equals one that was not, byte for byte; nothing of it is done twice."""
 
 import json
-import pathlib
-import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "integration"))
-from cluster import ClusterTest, trainer_pids, wait_for  # noqa: E402
+from exact_runs import ExactRuns
+
+from cluster import trainer_pids, wait_for
 
 STEPS = 24
+SETTINGS = {"checkpoint__every_steps": 1000, "evaluation__every_steps": 10}
 
 
-class Pause(ClusterTest):
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.prepare("words", 400)
-
-    def train(self, name, world_size):
-        self.submit(name, dataset="words", resources__world_size=world_size, training__max_steps=STEPS,
-                    training__sequence_length=256, training__batch_size=32, training__micro_batch_size=4,
-                    checkpoint__every_steps=1000, evaluation__every_steps=10)
+class Pause(ExactRuns):
 
     def pause(self, name):
         self.run_cli("pause", name)
@@ -30,10 +20,9 @@ class Pause(ClusterTest):
 
     def paused_equals_straight(self, world_size):
         straight, paused = f"straight-{world_size}", f"paused-{world_size}"
-        self.train(straight, world_size)
-        self.assertIn("SUCCEEDED", self.wait_for_end(straight)["state"], self.logs())
+        self.train_to_the_end(straight, world_size, STEPS, **SETTINGS)
 
-        self.train(paused, world_size)
+        self.train(paused, world_size, STEPS, **SETTINGS)
         for step in (3, 10):
             wait_for(f"step {step}", lambda: self.last_step(paused) >= step)
             job = self.pause(paused)
@@ -44,13 +33,7 @@ class Pause(ClusterTest):
         self.assertIn("SUCCEEDED", ended["state"], self.logs())
         self.assertEqual((int(ended["attempt"]), int(ended.get("restarts", 0))), (3, 0), self.logs())
 
-        expected = self.checkpoint_files(straight, STEPS)
-        actual = self.checkpoint_files(paused, STEPS)
-        self.assertEqual(len(expected), 2 * world_size)
-        self.assertEqual(expected.keys(), actual.keys())
-        for name, content in expected.items():
-            self.assertEqual(content, actual[name], f"{name} differs")
-
+        self.assert_equal_checkpoints(straight, paused, STEPS, world_size)
         histories = [self.cli_json("metrics", name) for name in (straight, paused)]
         for key in ("loss", "grad_norm", "batch_digest"):
             values = [[(int(s["step"]), json.dumps(s[key])) for s in history["steps"]] for history in histories]

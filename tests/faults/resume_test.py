@@ -3,46 +3,31 @@
 import os
 import pathlib
 import signal
-import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "integration"))
-from cluster import ClusterTest, trainer_pids, wait_for  # noqa: E402
+from exact_runs import ExactRuns
+
+from cluster import trainer_pids, wait_for
 
 STEPS = 40
+SETTINGS = {"checkpoint__every_steps": 20}
 
 
-class Resume(ClusterTest):
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.prepare("words", 400)
-
-    def train(self, name, world_size):
-        self.submit(name, dataset="words", resources__world_size=world_size, training__max_steps=STEPS,
-                    training__sequence_length=256, training__batch_size=32, training__micro_batch_size=4,
-                    checkpoint__every_steps=20)
+class Resume(ExactRuns):
 
     def kill_equals_straight(self, world_size, victim):
         straight, killed = f"straight-{world_size}", f"killed-{world_size}"
-        self.train(straight, world_size)
-        self.assertIn("SUCCEEDED", self.wait_for_end(straight)["state"], self.logs())
+        self.train_to_the_end(straight, world_size, STEPS, **SETTINGS)
 
-        self.train(killed, world_size)
+        self.train(killed, world_size, STEPS, **SETTINGS)
         wait_for("step 22", lambda: self.last_step(killed) >= 22)
         os.kill(trainer_pids(killed)[victim], signal.SIGKILL)
         ended = self.wait_for_end(killed)
         self.assertIn("SUCCEEDED", ended["state"], self.logs())
         self.assertEqual(int(ended["restarts"]), 1, self.logs())
 
-        expected = self.checkpoint_files(straight, STEPS)
-        actual = self.checkpoint_files(killed, STEPS)
-        self.assertEqual(len(expected), 2 * world_size)
-        self.assertEqual(expected.keys(), actual.keys())
-        for name, content in expected.items():
-            self.assertEqual(content, actual[name], f"{name} differs")
+        self.assert_equal_checkpoints(straight, killed, STEPS, world_size)
 
         # The second attempt did steps 21 … 40 again; the history says so.
         steps = self.cli_json("metrics", killed)["steps"]
@@ -57,7 +42,7 @@ class Resume(ClusterTest):
 
     def test_no_survivor_waits_out_a_timeout(self):
         """Rank 0 is stopped in the middle of a step and rank 1 waits for it; then rank 0 dies."""
-        self.train("survivor", 2)
+        self.train("survivor", 2, STEPS, **SETTINGS)
         wait_for("step 3", lambda: self.last_step("survivor") >= 3)
         ranks = trainer_pids("survivor")
         os.kill(ranks[0], signal.SIGSTOP)

@@ -152,12 +152,12 @@ class ClusterTest(unittest.TestCase):
         return cls.run_cli("data", "prepare", "--name", name, "--input", text, "--vocab-size", 400, *flags)
 
     @classmethod
-    def submit(cls, name, **settings):
-        """settings: field path with __ for dots."""
+    def submit(cls, name, *flags, **settings):
+        """flags: further ones of the command. settings: field path with __ for dots."""
         sets = []
         for field, value in settings.items():
             sets += ["--set", f"{field.replace('__', '.')}={value}"]
-        return cls.run_cli("submit", "--name", name, "--preset", "wave-field-test", *sets)
+        return cls.run_cli("submit", "--name", name, "--preset", "wave-field-test", *sets, *flags)
 
     @classmethod
     def job(cls, name):

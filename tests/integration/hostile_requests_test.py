@@ -256,6 +256,12 @@ class HostileRequests(ClusterTest):
         self.refused(upload, begin(manifest.replace(b"model-", b"../../")))
         self.refused(upload, begin(manifest, job_id="../evil"))
         self.refused(upload, begin(manifest, job_id="kept"), {"ALREADY_EXISTS"})
+        uploads = self.directory / "storage/uploads"
+        uploads.touch()  # where a directory has to be
+        try:
+            self.refused(upload, begin(manifest), {"NOT_FOUND"}, "STORAGE_ROOT/uploads")
+        finally:
+            uploads.unlink()
 
     def test_workers_that_are_none(self):
         register = {"worker_id": "evil", "incarnation": "1", "address": "127.0.0.1", "device": "cpu", "slots": 1,

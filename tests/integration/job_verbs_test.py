@@ -6,8 +6,7 @@ import unittest
 
 from cluster import ClusterTest, trainer_pids, wait_for
 
-SHORT = ("--preset", "wave-field-test", "--dataset", "words", "--set", "training.sequence_length=32",
-         "--set", "training.batch_size=4")
+SHORT = {"dataset": "words", "training__sequence_length": 32, "training__batch_size": 4}
 
 
 class JobVerbs(ClusterTest):
@@ -19,10 +18,7 @@ class JobVerbs(ClusterTest):
 
     @classmethod
     def submit_job(cls, name, *flags, steps=3, **settings):
-        sets = []
-        for field, value in settings.items():
-            sets += ["--set", f"{field.replace('__', '.')}={value}"]
-        return cls.run_cli("submit", *SHORT, "--name", name, "--set", f"training.max_steps={steps}", *sets, *flags)
+        return cls.submit(name, *flags, training__max_steps=steps, **{**SHORT, **settings})
 
     @classmethod
     def submit_long(cls, name, ranks=1, *flags):
@@ -78,7 +74,7 @@ class JobVerbs(ClusterTest):
         self.assertEqual(self.explain("never")["root_cause"]["kind"], "DEPENDENCY_FAILED")
 
         # An array from a grid, from the weights of another job.
-        self.run_cli("submit", *SHORT, "--name", "sweep", "--init-from", "long", "--grid", "training.max_steps=2,3")
+        self.submit("sweep", "--init-from", "long", "--grid", "training.max_steps=2,3", **SHORT)
         self.assertEqual(self.run_cli("jobs", "--filter", "labels.array=sweep", "--order-by", "name",
                                       "--output", "names").stdout.split(), ["sweep-0", "sweep-1"])
         for name, steps in (("sweep-0", 2), ("sweep-1", 3)):

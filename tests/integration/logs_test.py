@@ -40,11 +40,9 @@ class PrintingCluster(ClusterTest):
 
     @classmethod
     def print_lines(cls, name, lines, end, pause_us=0, ranks=1, restarts=0):
-        labels = {"behaviour": "print", "lines": lines, "end": end, "pause_us": pause_us}
-        sets = [*(f"labels.{key}={value}" for key, value in labels.items()), f"resources.world_size={ranks}", f"restart.max_restarts={restarts}",
-                "dataset=words", "training.max_steps=1", "training.sequence_length=32"]
-        arguments = [argument for setting in sets for argument in ("--set", setting)]
-        cls.run_cli("submit", "--name", name, "--preset", "wave-field-test", *arguments)
+        cls.submit(name, labels__behaviour="print", labels__lines=lines, labels__end=end, labels__pause_us=pause_us,
+                   resources__world_size=ranks, restart__max_restarts=restarts, dataset="words",
+                   training__max_steps=1, training__sequence_length=32)
 
     @classmethod
     def messages(cls, name, *flags):

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
+import unittest.mock
 
 import client_environment
 
@@ -22,6 +24,7 @@ import grpc
 import pandas
 import wavefield
 from cluster import ClusterTest, wait_for
+from wavefield.watching import retried
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -58,6 +61,52 @@ class Client(ClusterTest):
         self.assertIn("first", [found.name.removeprefix("jobs/") for found in self.client.list()])
         self.assertIn("first", [found.name.removeprefix("jobs/") for found in self.client.list("state=SUCCEEDED")])
         self.assertEqual(list(self.client.list("state=FAILED")), [])
+
+    def test_a_broken_connection_is_taken_up_again_while_that_helps(self):
+        reached, ends = [0], iter([(5, wavefield.Unavailable), (5, wavefield.Aborted), (7, wavefield.Cancelled), (9, None)])
+
+        def attempt():
+            reached[0], error = next(ends)
+            if error:
+                raise error("gone")
+            return "done"
+
+        self.assertEqual(retried(attempt, lambda: reached[0]), "done")
+
+        def fails():
+            tries.append(time.monotonic())
+            raise wavefield.Unavailable("disk failure")
+
+        for connected in (False, True):
+            tries = []
+            with self.assertRaisesRegex(wavefield.Unavailable, "disk failure"):
+                retried(fails, lambda: 3, connected=connected, retry_for=0.5)
+            self.assertEqual(len(tries) > 1, connected)
+            self.assertLess(tries[-1] - tries[0], 5)
+
+    def test_profiles_of_the_command_line_are_known(self):
+        home = self.directory / "configuration"
+        token = self.directory / "token"
+        token.write_text("of-nobody\n")
+        token.chmod(0o600)
+        with unittest.mock.patch.dict(os.environ, {"XDG_CONFIG_HOME": str(home)}):
+            with self.assertRaisesRegex(wavefield.FailedPrecondition, "wavefield login ADDRESS"):
+                wavefield.Client.from_profile()
+            self.run_cli("login", self.address, "--no-token", "--profile", "lab")
+            self.run_cli("login", self.address, "--token-file", token, "--profile", "other")
+            with wavefield.Client.from_profile() as client:  # the last one
+                self.assertEqual(client.get("first").name, "jobs/first")
+            self.assertEqual(wavefield.profiles.load()["token"], token.read_text().strip())
+            os.environ["WAVEFIELD_PROFILE"] = "lab"
+            self.assertEqual(wavefield.profiles.load(), {"address": self.address, "token": None, "ca": None,
+                                                         "client_certificate": None, "client_key": None})
+            with self.assertRaisesRegex(wavefield.NotFound, "nowhere"):
+                wavefield.Client.from_profile("nowhere")
+            with self.assertRaises(wavefield.InvalidArgument):
+                wavefield.Client.from_profile("../lab")
+            (home / "wavefield/profiles/lab.json").write_text("[1]")
+            with self.assertRaisesRegex(wavefield.FailedPrecondition, "log in again"):
+                wavefield.Client.from_profile("lab")
 
     def test_all_ways_to_write_a_specification_are_one(self):
         file = self.directory / "spec.json"
@@ -367,6 +416,19 @@ class Strange(unittest.TestCase):
         self.assertEqual(asked, [(0, True), (7, False), (7, False)])
         self.assertEqual(next(client.watch("first", from_revision=8)).revision, 9)
         self.assertEqual(asked[-1], (8, False))
+
+    def test_logs_outlive_a_coordinator_that_goes_away_before_the_first_line(self):
+        asked, api = [], wavefield.api
+
+        def read(request, context):
+            asked.append(request.cursor)
+            if len(asked) < 3:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "goes away")
+            yield api.ReadLogsResponse(cursor="c", lines=[api.LogLine(text="first")])
+        client = self.serve(JobService__GetJob=lambda request, context: api.Job(name=request.name),
+                            JobService__ReadLogs=read)
+        self.assertEqual([line.text for line in client.logs("a", follow=True)], ["first"])
+        self.assertEqual(asked, ["", "", ""])
 
     def test_a_watch_gives_up_in_time(self):
         def watch(request, context):

@@ -246,9 +246,11 @@ class Verbs(ClusterTest):
             self.client.upload(target, "torn")
         manifest = json.loads((self.directory / "evil/manifest.json").read_text())
         manifest["files"][0]["name"] = "../../escaped"
-        (self.directory / "evil/manifest.json").write_text(json.dumps(manifest))
-        with self.assertRaises(wavefield.DataLoss):
-            self.client.upload(self.directory / "evil", "evil")
+        for text in (json.dumps(manifest), "{", "[]", "{}", '{"files": [{"name": "weights"}]}',
+                     '{"files": [{"name": 1, "bytes": 2}]}'):
+            (self.directory / "evil/manifest.json").write_text(text)
+            with self.assertRaisesRegex(wavefield.InvalidArgument, "evil/manifest.json"):
+                self.client.upload(self.directory / "evil", "evil")
 
     # ---- workers
 

@@ -57,7 +57,7 @@ class Quickstart(unittest.TestCase):
     def assert_nothing_left(self):
         self.assertEqual(processes_mentioning(self.directory / "data"), [])
         leftovers = [p for p in (self.directory / "data").glob("**/*")
-                     if ".tmp" in p.name or "staging" in p.name or p.name.endswith(".preparing")]
+                     if ".tmp" in p.name or "staging" in p.name or p.name.endswith(".partial")]
         self.assertEqual(leftovers, [])
 
     def test_a_small_text_ends_well(self):

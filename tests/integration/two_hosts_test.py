@@ -5,11 +5,14 @@ import signal
 import subprocess
 import unittest
 
+import client_environment
 import hosts
 
 if __name__ == "__main__":
+    client_environment.run_inside(__file__)  # first: it may have to install
     hosts.enter_network(__file__)
 
+import wavefield
 from cluster import BIN, ClusterTest, Daemon, wait_for
 
 
@@ -64,6 +67,24 @@ class TwoHosts(ClusterTest):
         self.assertEqual(len([name for name in shards if name.endswith(".safetensors")]), 3)
         local = self.cli_json("evaluate", target, "--dataset", self.directory / "storage/datasets/words")
         self.assertAlmostEqual(local["loss"], self.cli_json("evaluate", "wide")["loss"], places=5)
+
+    def test_the_python_client_sees_the_same_cluster(self):
+        with wavefield.Client(self.address) as client:
+            client.submit({"model": {"preset": "wave-field-test"}, "dataset": "words",
+                           "training": {"max_steps": 60, "sequence_length": 32, "batch_size": 6},
+                           "resources": {"world_size": 3}}, name="wide-python")
+            wait_for("ranks on both hosts", lambda: {"workers/w1", "workers/w2"} == {
+                placement.worker for placement in client.get("wide-python").placements})
+            self.assertEqual(wavefield.state_of(client.wait("wide-python")), "SUCCEEDED", self.logs())
+            target = self.directory / "downloaded-python"
+            checkpoint = client.download("wide-python", target)
+            self.assertEqual(checkpoint.step, 60)
+            local = self.cli_json("evaluate", target, "--dataset", self.directory / "storage/datasets/words")
+            self.assertAlmostEqual(local["loss"], client.evaluate("wide-python").loss, places=5)
+            second, = (worker for worker in client.workers() if worker.name == "workers/w2")
+            self.assertEqual(second.address, self.hosts[1].address)
+            wait_for("a clock", lambda: next(worker for worker in client.workers()
+                                             if worker.name == "workers/w2").HasField("clock_difference"))
 
     def test_workers_are_shown_with_their_addresses_and_clocks(self):
         workers = {worker["name"]: worker for worker in self.cli_json("workers")["workers"]}

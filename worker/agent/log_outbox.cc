@@ -14,8 +14,6 @@ namespace {
 
 using google::protobuf::util::TimeUtil;
 
-// What LineLog::Read() may give even when asked for less.
-constexpr int64_t kLeastReadBytes = 16 << 10;
 // "JOB/EPOCH/RANK".
 constexpr int kTaskIdParts = 3;
 
@@ -138,7 +136,7 @@ std::vector<LogOutbox::Chunk> LogOutbox::NextBatch(int64_t max_bytes, size_t max
   int64_t used = 0;
   std::string served;
   for (auto& [task_id, entry] : turn) {
-    if (used + kLeastReadBytes > max_bytes || chunks.size() >= max_chunks) break;
+    if (used + LineLog::kLeastReadBytes > max_bytes || chunks.size() >= max_chunks) break;
     if (entry.stored <= entry.acknowledged && !entry.ended) continue;
     served = task_id;
     const auto add_chunk = [&, &task_id = task_id](int64_t first_line) {
@@ -148,7 +146,7 @@ std::vector<LogOutbox::Chunk> LogOutbox::NextBatch(int64_t max_bytes, size_t max
     LinePosition position{.next = entry.acknowledged};
     int64_t wanted = -1;
     bool all = false;
-    while (!all && used + kLeastReadBytes <= max_bytes && chunks.size() < max_chunks) {
+    while (!all && used + LineLog::kLeastReadBytes <= max_bytes && chunks.size() < max_chunks) {
       std::vector<NumberedLine> lines;
       const absl::Status read = entry.log->Read(position, max_bytes - used, lines);
       if (!read.ok()) spdlog::warn("log lines of {}: {}", task_id, read.ToString());

@@ -1,8 +1,8 @@
 #include "worker/agent/spool_segment.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -22,22 +22,6 @@ uint32_t GetUint32(std::string_view in) {
   uint32_t value = 0;
   for (int i = 3; i >= 0; --i) value = value << 8 | static_cast<unsigned char>(in[i]);
   return value;
-}
-
-// Fewer bytes than asked for only at the end of the file.
-absl::StatusOr<std::string> ReadAt(int fd, int64_t offset, int64_t bytes) {
-  std::string data(static_cast<size_t>(bytes), '\0');
-  size_t have = 0;
-  while (have < data.size()) {
-    const ssize_t got =
-        ::pread(fd, data.data() + have, data.size() - have, offset + static_cast<int64_t>(have));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoToStatus(errno, "cannot read");
-    if (got == 0) break;
-    have += static_cast<size_t>(got);
-  }
-  data.resize(have);
-  return data;
 }
 
 }  // namespace
@@ -69,7 +53,7 @@ absl::Status ReadRecords(const std::filesystem::path& path, int64_t& offset,
   int64_t chunk_offset = offset;
   const auto view = [&](int64_t at, int64_t bytes) -> absl::StatusOr<std::string_view> {
     if (at + bytes > chunk_offset + static_cast<int64_t>(chunk.size())) {
-      WF_ASSIGN_OR_RETURN(chunk, ReadAt(fd.get(), at, std::max(bytes, kChunkBytes)));
+      WF_ASSIGN_OR_RETURN(chunk, ReadAt(fd.get(), path, at, std::max(bytes, kChunkBytes)));
       chunk_offset = at;
     }
     return std::string_view(chunk).substr(static_cast<size_t>(at - chunk_offset),

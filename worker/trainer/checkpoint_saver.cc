@@ -10,7 +10,6 @@
 #include "core/base/check.h"
 #include "core/base/checksum.h"
 #include "core/base/clock.h"
-#include "core/base/file.h"
 #include "core/base/json_numbers.h"
 #include "core/base/status_macros.h"
 #include "core/checkpoint/writer.h"
@@ -19,8 +18,6 @@
 
 namespace wavefield {
 namespace {
-
-constexpr uint64_t kMaxTokenizerBytes = 64 << 20;
 
 absl::Duration Now() { return Clock::Real().Monotonic(); }
 
@@ -33,10 +30,6 @@ absl::StatusOr<std::vector<ExtraFile>> TokenizerFiles(const TrainTask& task, Sto
     files.push_back({kTokenizerModelFile, dataset / kTokenizerModelFile});
   }
   return files;
-}
-
-bool WritesBehind(const TrainingConfig& training) {
-  return training.checkpoint_every_steps > 0 || training.checkpoint_every_minutes > 0;
 }
 
 }  // namespace
@@ -69,7 +62,7 @@ CheckpointSaver::CheckpointSaver(const TrainTask& task, Storage& storage,
       fingerprint_(std::move(fingerprint)),
       state_(state),
       observer_(std::move(observer)) {
-  if (WritesBehind(task.training)) {
+  if (WritesCheckpointsBehind(task.training)) {
     snapshot_.emplace(state.ModelTensors(), state.OptimizerTensors(), task.rank, task.world_size);
   }
 }
@@ -156,8 +149,7 @@ absl::Status CheckpointSaver::CheckRoom() const {
 }
 
 absl::Status CheckpointSaver::Write(const std::stop_token& cancel) {
-  const std::map<std::string, std::string> metadata = {{"format", "wavefield"},
-                                                       {"config", ToJson(task_.model).dump()}};
+  const std::map<std::string, std::string> metadata = ModelFileMetadata(ToJson(task_.model));
   const auto write = [&](const std::vector<NamedTensor>& model,
                          const std::vector<NamedTensor>& optimizer) {
     return WriteCheckpointShard(storage_, directory_, task_.rank, task_.world_size, model,
@@ -186,9 +178,7 @@ absl::Status CheckpointSaver::Complete(const absl::Status& written) {
 
 absl::StatusOr<SavedCheckpoint> CheckpointSaver::Commit() {
   WF_ASSIGN_OR_RETURN(const std::vector<ExtraFile> files, TokenizerFiles(task_, storage_));
-  WF_ASSIGN_OR_RETURN(const std::string tokenizer,
-                      ReadFile(files.front().source, kMaxTokenizerBytes));
-  manifest_.tokenizer_hash = Sha256Hex(tokenizer);
+  WF_ASSIGN_OR_RETURN(manifest_.tokenizer_hash, Sha256HexOfFile(files.front().source));
   WF_ASSIGN_OR_RETURN(const CheckpointManifest manifest,
                       CommitCheckpoint(storage_, directory_, manifest_, files));
   SavedCheckpoint saved{.step = step_,

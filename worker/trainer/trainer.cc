@@ -261,8 +261,9 @@ void Trainer::ReportFailedSave(int64_t step, const absl::Status& why) {
 }
 
 void Trainer::Warn(const std::string& message) {
-  spdlog::warn("{}", message);
-  channel_.SendEvent({{"warning", message}});
+  const std::string text = WithoutRoot(message, host_);
+  spdlog::warn("{}", text);
+  channel_.SendEvent({{"warning", text}});
 }
 
 }  // namespace wavefield

@@ -2,6 +2,7 @@
 
 import os
 
+from . import profiles
 from .checkpoints import Checkpoints
 from .cluster import Cluster
 from .connection import Connection
@@ -24,6 +25,12 @@ class Client(Jobs, History, Checkpoints, Inference, Cluster):
     def __init__(self, address=None, token=None, ca=None, timeout=30.0, client_certificate=None, client_key=None):
         address = address or os.environ.get("WAVEFIELD_ADDRESS") or "127.0.0.1:7070"
         super().__init__(Connection(address, token, ca, timeout, client_certificate, client_key))
+
+    @classmethod
+    def from_profile(cls, name=None, timeout=30.0):
+        """A client of the cluster that `wavefield login` keeps under `name`; default: WAVEFIELD_PROFILE, or the profile
+        that is used now."""
+        return cls(timeout=timeout, **profiles.load(name))
 
     def __enter__(self):
         return self

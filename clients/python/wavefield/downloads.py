@@ -6,22 +6,20 @@ import os
 import pathlib
 import re
 
-from .errors import DataLoss, Unavailable
+from .errors import DataLoss
+from .watching import retried
 
 MANIFEST = "manifest.json"
 
 _MAX_FILES = 10000
 _MAX_PATH_BYTES = 512
-_MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
 _NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
-def check_relative_path(path):
-    """Raises DataLoss unless `path` is a plain path inside a directory."""
-    parts = path.split("/")
-    if len(path.encode()) > _MAX_PATH_BYTES or _NOT_PLAIN.search(path) or {"", ".", ".."} & set(parts):
-        raise DataLoss(f"the coordinator names a file '{path[:100]}', which is no plain path inside a directory; "
-                       "nothing is written")
+def is_relative_path(path):
+    """Whether `path` is a plain path inside a directory."""
+    return (len(path.encode()) <= _MAX_PATH_BYTES and not _NOT_PLAIN.search(path)
+            and not {"", ".", ".."} & set(path.split("/")))
 
 
 class Download:
@@ -35,7 +33,9 @@ class Download:
             raise _protocol_error(f"{len(checkpoint.files)} files; at most {_MAX_FILES} are accepted")
         self._files = {}
         for file in checkpoint.files:
-            check_relative_path(file.path)
+            if not is_relative_path(file.path):
+                raise DataLoss(f"the coordinator names a file '{file.path[:100]}', which is no plain path inside a "
+                               "directory; nothing is written")
             if file.path in self._files:
                 raise _protocol_error(f"{file.path} is listed twice")
             if file.bytes < 0 or not re.fullmatch("[0-9a-f]{64}", file.sha256):
@@ -48,7 +48,7 @@ class Download:
         with contextlib.ExitStack() as opened:
             for file in self._files.values():
                 file.open(opened)
-            self._fetch()
+            retried(self._fetch, self._received, connected=True)
         for file in self._files.values():
             file.verify()
         # The manifest last: where it is, the checkpoint is complete.
@@ -59,20 +59,8 @@ class Download:
             file.publish()
 
     def _fetch(self):
-        """Connections that break are taken up again while that brings bytes."""
-        failures = 0
-        while not all(file.complete for file in self._files.values()):
-            before = self._received()
-            try:
-                self._stream()
-                if not all(file.complete for file in self._files.values()):
-                    raise _protocol_error("it ended before all files were complete")
-            except Unavailable:
-                failures = 0 if self._received() > before else failures + 1
-                if failures >= _MAX_ATTEMPTS_WITHOUT_PROGRESS:
-                    raise
-
-    def _stream(self):
+        if self._complete():
+            return
         total = sum(file.bytes for file in self._files.values())
         name = self._checkpoint.name
         offsets = {path: file.received for path, file in self._files.items()}
@@ -87,6 +75,11 @@ class Download:
                     raise _protocol_error(f"'{answer.path}' was not announced")
                 self._files[answer.path].take(answer.offset, answer.data)
                 self._on_progress(self._received(), total)
+        if not self._complete():
+            raise _protocol_error("it ended before all files were complete")
+
+    def _complete(self):
+        return all(file.complete for file in self._files.values())
 
     def _received(self):
         return sum(file.received for file in self._files.values())

@@ -159,7 +159,10 @@ class Jobs(Calls):
             request["cursor"] = answer.cursor or request["cursor"]
             request["tail"] = 0 if request["cursor"] else tail
 
-        for answer in resumed(self._connection, "JobService.ReadLogs", request, advance, lambda: True, reconnect_for):
+        # The stream says nothing until there is a line: what is wrong with the call shows here.
+        self.get(job)
+        for answer in resumed(self._connection, "JobService.ReadLogs", request, advance, lambda: True, reconnect_for,
+                              connected=True):
             yield from answer.lines
 
     def _change(self, method, job, request_id):

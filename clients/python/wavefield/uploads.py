@@ -5,13 +5,13 @@ import hashlib
 import json
 import pathlib
 
-from .downloads import MANIFEST, check_relative_path
+from .downloads import MANIFEST, is_relative_path
 from .errors import InvalidArgument, Unavailable
 from .exchange import Exchange
+from .watching import retried
 
 _CHUNK_BYTES = 1 << 20
 _MAX_MANIFEST_BYTES = 4 << 20
-_MAX_ATTEMPTS_WITHOUT_PROGRESS = 3
 
 
 class CheckpointUpload:
@@ -22,41 +22,36 @@ class CheckpointUpload:
         self._on_progress = on_progress or (lambda done, total: None)
         self._directory = pathlib.Path(directory)
         self._manifest = _read_manifest(self._directory)
-        self._files = {}
-        for file in json.loads(self._manifest)["files"]:
-            check_relative_path(file["name"])
-            path = self._directory / file["name"]
-            if not path.is_file() or path.stat().st_size != file["bytes"]:
-                raise InvalidArgument(f"{path} is not the file of {file['bytes']} bytes that {MANIFEST} names; "
+        self._files = _listed_files(self._directory / MANIFEST, self._manifest)
+        for name, size in self._files.items():
+            path = self._directory / name
+            if not path.is_file() or path.stat().st_size != size:
+                raise InvalidArgument(f"{path} is not the file of {size} bytes that {MANIFEST} names; "
                                       "download the checkpoint again")
-            self._files[file["name"]] = file["bytes"]
+        self._kept = -1  # bytes at the coordinator, as it said when this try began; -1: it did not
         self._done = 0
 
     def run(self):
-        failures = 0
-        while True:
-            before = self._done
-            try:
-                return self._attempt()
-            except Unavailable:
-                failures = 0 if self._done > before else failures + 1
-                if failures >= _MAX_ATTEMPTS_WITHOUT_PROGRESS:
-                    raise
+        return retried(self._attempt, lambda: self._kept)
 
     def _attempt(self):
         exchange = Exchange(self._connection, "CheckpointService.UploadCheckpoint")
         with contextlib.closing(exchange.answers) as answers:
             exchange.send(begin={"job_id": self._job_id, "manifest": self._manifest, "note": self._note})
-            offsets = next(answers).offsets
-            self._done = sum(offsets.values())
-            for path, size in self._files.items():
-                if not self._send_file(exchange, path, offsets.get(path, 0), size):
-                    break
+            begun = next(answers, None)
+            if begun is not None:
+                self._send_files(exchange, begun.offsets)
             exchange.finish()
             for answer in answers:
                 if answer.HasField("checkpoint"):
                     return answer.checkpoint
         raise Unavailable("the coordinator ended the upload without an answer")
+
+    def _send_files(self, exchange, offsets):
+        self._done = self._kept = sum(offsets.values())
+        for path, size in self._files.items():
+            if not self._send_file(exchange, path, offsets.get(path, 0), size):
+                return
 
     def _send_file(self, exchange, path, offset, size):
         with open(self._directory / path, "rb") as file:
@@ -113,3 +108,16 @@ def _read_manifest(directory):
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise InvalidArgument(f"{path} has {path.stat().st_size} bytes; at most {_MAX_MANIFEST_BYTES} are accepted")
     return path.read_bytes()
+
+
+def _listed_files(path, manifest):
+    """name → bytes of the files that a manifest, read from `path`, lists."""
+    try:
+        files = {file["name"]: file["bytes"] for file in json.loads(manifest)["files"]}
+        for name, size in files.items():
+            if not is_relative_path(name) or not isinstance(size, int) or size < 0:
+                raise ValueError(f"the file '{name[:100]}' of {size} bytes")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidArgument(f"{path} is no manifest of a checkpoint ({type(error).__name__}: {error}); "
+                              "download the checkpoint again") from None
+    return files

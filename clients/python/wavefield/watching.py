@@ -6,22 +6,44 @@ import time
 from . import errors
 
 
-def resumed(connection, method, request, advance, finished, reconnect_for):
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_LOST = (errors.Unavailable, errors.Cancelled, errors.Aborted)
+
+
+def retried(attempt, progress, connected=False, retry_for=60.0):
+    """What `attempt` returns. A connection that breaks is taken up again, ever more slowly, until `progress()` has not
+    grown for `retry_for` seconds; before it ever did, only if the coordinator was there just now (`connected`)."""
+    most, lost_at, pause = progress(), None, _FIRST_PAUSE
+    while True:
+        try:
+            return attempt()
+        except _LOST:
+            if progress() > most:
+                most, connected, lost_at, pause = progress(), True, None, _FIRST_PAUSE
+            lost_at = lost_at or time.monotonic()
+            if not connected or time.monotonic() - lost_at > retry_for:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def resumed(connection, method, request, advance, finished, reconnect_for, connected=False):
     """Yields the answers of a stream. advance: called with each answer, to change `request` so that it asks for what
     comes after it. finished: says, when the stream ends in good order, whether that is the end. A lost connection is
-    taken up again for `reconnect_for` seconds; the first one is not retried."""
-    connected, lost_at, pause = False, None, 0.1
+    taken up again for `reconnect_for` seconds; the first one is not retried, unless the coordinator was there just now
+    (`connected`)."""
+    lost_at, pause = None, _FIRST_PAUSE
     while True:
         try:
             with contextlib.closing(connection.stream(method, **request)) as answers:
                 for answer in answers:
-                    connected, lost_at, pause = True, None, 0.1
+                    connected, lost_at, pause = True, None, _FIRST_PAUSE
                     advance(answer)
                     yield answer
             if finished():
                 return
             lost = errors.Unavailable("the coordinator closed the stream")
-        except (errors.Unavailable, errors.Cancelled, errors.Aborted) as error:
+        except _LOST as error:
             if not connected:
                 raise
             lost = error
@@ -31,4 +53,4 @@ def resumed(connection, method, request, advance, finished, reconnect_for):
             raise errors.Unavailable(
                 f"lost the coordinator for more than {reconnect_for:g} s ({lost.message}); go on with {place}") from lost
         time.sleep(pause)
-        pause = min(2 * pause, 2.0)
+        pause = min(2 * pause, _LONGEST_PAUSE)

@@ -14,6 +14,7 @@
 #include "core/checkpoint/export/stored_tensors.h"
 #include "core/checkpoint/reader.h"
 #include "core/checkpoint/storage.h"
+#include "core/checkpoint/writer.h"
 #include "core/model/architecture.h"
 #include "core/model/config/model_config.h"
 
@@ -94,8 +95,8 @@ absl::StatusOr<ExportedModel> ExportCheckpoint(const fs::path& checkpoint, Expor
   for (const NamedTensor& named : *tensors) exported.parameters += named.tensor.elements();
 
   FolderWriter writer(output);
-  WF_RETURN_IF_ERROR(writer.WriteTensors(
-      kExportWeightsFile, *tensors, {{"format", "wavefield"}, {"config", ToJson(model).dump()}}));
+  WF_RETURN_IF_ERROR(
+      writer.WriteTensors(kExportWeightsFile, *tensors, ModelFileMetadata(ToJson(model))));
   for (const char* name : {kTokenizerFile, kTokenizerModelFile}) {
     if (name == kTokenizerModelFile && !tokenizer.has_model()) continue;
     WF_ASSIGN_OR_RETURN(const std::string text, ReadFile(checkpoint / name, kMaxTokenizerBytes));

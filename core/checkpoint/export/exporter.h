@@ -4,8 +4,8 @@
 #include <filesystem>
 
 #include "absl/status/statusor.h"
+#include "core/base/staged_folder.h"
 #include "core/checkpoint/export/export_config.h"
-#include "core/checkpoint/export/staged_folder.h"
 #include "core/checkpoint/manifest.h"
 
 namespace wavefield {

@@ -21,8 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kMaxTokenizerJsonBytes = uint64_t{8} << 20;
-
 absl::Status Named(const fs::path& path, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(path.string(), ": ", status.message()));
 }
@@ -64,18 +62,16 @@ absl::StatusOr<CheckpointManifest> ImportCheckpoint(const fs::path& folder, Stag
   WF_ASSIGN_OR_RETURN(CheckpointManifest manifest, ReadConfig(folder));
   WF_ASSIGN_OR_RETURN(const ModelConfig model, ModelConfigFromJson(manifest.model_config));
   WF_ASSIGN_OR_RETURN(const auto tokenizer_files, TokenizerFiles(folder, model));
-  WF_ASSIGN_OR_RETURN(const std::string tokenizer,
-                      ReadFile(folder / kTokenizerFile, kMaxTokenizerJsonBytes));
-  manifest.tokenizer_hash = Sha256Hex(tokenizer);
+  WF_ASSIGN_OR_RETURN(manifest.tokenizer_hash, Sha256HexOfFile(folder / kTokenizerFile));
   const fs::path weights = folder / kExportWeightsFile;
   WF_ASSIGN_OR_RETURN(const StoredTensors stored, StoredTensors::Open({{weights}}));
   const auto tensors = stored.Select(DescribeParameters(model), "");
   if (!tensors.ok()) return Named(weights, tensors.status());
 
   DirectoryStorage storage(output.working());
-  WF_RETURN_IF_ERROR(WriteCheckpointShard(
-      storage, StagedFolder::kContents, /*rank=*/0, /*world_size=*/1, *tensors, /*optimizer=*/{},
-      {{"format", "wavefield"}, {"config", ToJson(model).dump()}}));
+  WF_RETURN_IF_ERROR(WriteCheckpointShard(storage, StagedFolder::kContents, /*rank=*/0,
+                                          /*world_size=*/1, *tensors, /*optimizer=*/{},
+                                          ModelFileMetadata(ToJson(model))));
   WF_ASSIGN_OR_RETURN(
       manifest, CommitCheckpoint(storage, StagedFolder::kContents, manifest, tokenizer_files));
   WF_RETURN_IF_ERROR(VerifyCheckpoint(output.contents(), VerifyLevel::kFull).status());

@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "absl/status/statusor.h"
-#include "core/checkpoint/export/staged_folder.h"
+#include "core/base/staged_folder.h"
 #include "core/checkpoint/manifest.h"
 
 namespace wavefield {

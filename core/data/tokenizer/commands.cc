@@ -113,9 +113,9 @@ absl::Status Inspect(const std::filesystem::path& directory, const InspectionOpt
 // Makes a dataset by `make`, staged, reported and cleaned up after an interrupt.
 int RunStaged(const std::filesystem::path& output, bool json_progress,
               const std::function<absl::StatusOr<PrepareResult>(
-                  StagingDirectory&, const std::function<void(const PrepareProgress&)>&)>& make) {
+                  StagedFolder&, const std::function<void(const PrepareProgress&)>&)>& make) {
   ProgressPrinter printer(output.string(), json_progress);
-  StagingDirectory staging(output);
+  StagedFolder staging(output);
   InterruptGuard guard([&](int signal) {
     staging.Discard();
     printer.Failed(absl::CancelledError(absl::StrCat("interrupted by signal ", signal)));
@@ -137,14 +137,14 @@ int RunStaged(const std::filesystem::path& output, bool json_progress,
 
 int RunPrepare(const PrepareOptions& options, const std::filesystem::path& output,
                bool json_progress) {
-  return RunStaged(output, json_progress, [&](StagingDirectory& staging, const auto& progress) {
+  return RunStaged(output, json_progress, [&](StagedFolder& staging, const auto& progress) {
     return Prepare(options, staging, progress);
   });
 }
 
 int RunImport(const ImportOptions& options, const std::filesystem::path& output,
               bool json_progress) {
-  return RunStaged(output, json_progress, [&](StagingDirectory& staging, const auto& progress) {
+  return RunStaged(output, json_progress, [&](StagedFolder& staging, const auto& progress) {
     return Import(options, staging, progress);
   });
 }

@@ -233,7 +233,7 @@ void AddMessages(const Vocabulary& vocabulary, int64_t unknown, int64_t tokens,
 
 }  // namespace
 
-absl::StatusOr<PrepareResult> Import(const ImportOptions& options, StagingDirectory& staging,
+absl::StatusOr<PrepareResult> Import(const ImportOptions& options, StagedFolder& staging,
                                      const ProgressFunction& progress) {
   WF_ASSIGN_OR_RETURN(const Vocabulary vocabulary, MakeVocabulary(options));
   const TokenizerDescription& description = vocabulary.description;
@@ -276,13 +276,15 @@ absl::StatusOr<PrepareResult> Import(const ImportOptions& options, StagingDirect
   for (size_t i = train_segments; i < segments.size(); ++i) segments[i].validation = true;
 
   // Pass 2: write.
-  WF_RETURN_IF_ERROR(WriteFileAtomically(staging.path() / kTokenizerFile, description.ToJson()));
+  WF_RETURN_IF_ERROR(
+      WriteFileAtomically(staging.contents() / kTokenizerFile, description.ToJson()));
   if (!vocabulary.model.empty()) {
-    WF_RETURN_IF_ERROR(WriteFileAtomically(staging.path() / kTokenizerModelFile, vocabulary.model));
+    WF_RETURN_IF_ERROR(
+        WriteFileAtomically(staging.contents() / kTokenizerModelFile, vocabulary.model));
   }
   PrepareResult result;
   DatasetManifest& manifest = result.manifest;
-  Writer writer(description, staging.path(), options.shard_tokens);
+  Writer writer(description, staging.contents(), options.shard_tokens);
   size_t file = 0;
   for (const Segment& segment : segments) {
     const auto offset = static_cast<int64_t>(segment.offset);
@@ -307,7 +309,8 @@ absl::StatusOr<PrepareResult> Import(const ImportOptions& options, StagingDirect
   for (CheckedFile& checked : files) manifest.sources.push_back(std::move(checked.source));
   AddMessages(vocabulary, unknown, total, result);
   result.content_hash = manifest.ContentHash();
-  WF_RETURN_IF_ERROR(WriteFileAtomically(staging.path() / kDatasetManifestFile, manifest.ToJson()));
+  WF_RETURN_IF_ERROR(
+      WriteFileAtomically(staging.contents() / kDatasetManifestFile, manifest.ToJson()));
   WF_RETURN_IF_ERROR(staging.Publish());
   return result;
 }

@@ -32,7 +32,7 @@ struct ImportOptions {
 // Makes a dataset of token files, in `staging`, which is open, and publishes it. The tokens stay as
 // they are, in their order, but for those that are held out. INVALID_ARGUMENT names file, byte,
 // value and limit of what cannot be imported. Progress comes from the calling thread.
-absl::StatusOr<PrepareResult> Import(const ImportOptions& options, StagingDirectory& staging,
+absl::StatusOr<PrepareResult> Import(const ImportOptions& options, StagedFolder& staging,
                                      const std::function<void(const PrepareProgress&)>& progress);
 
 }  // namespace wavefield

@@ -154,10 +154,10 @@ void AddMessages(const Corpus& corpus, const DatasetManifest& manifest,
 
 }  // namespace
 
-absl::StatusOr<PrepareResult> Prepare(const PrepareOptions& options, StagingDirectory& staging,
+absl::StatusOr<PrepareResult> Prepare(const PrepareOptions& options, StagedFolder& staging,
                                       const ProgressFunction& progress) {
   PrepareResult result;
-  const auto spool = staging.path() / kSpoolFile;
+  const auto spool = staging.contents() / kSpoolFile;
   WF_ASSIGN_OR_RETURN(Corpus corpus,
                       ReadCorpus(options.corpus, spool, [&](int64_t done, int64_t total) {
                         progress({"read", done, total});
@@ -172,12 +172,12 @@ absl::StatusOr<PrepareResult> Prepare(const PrepareOptions& options, StagingDire
   const int64_t total = TotalBytes(segments);
   progress({"train", 0, total});
   WF_ASSIGN_OR_RETURN(const auto tokenizer,
-                      MakeTokenizer(options, text, segments, staging.path(), result.messages));
+                      MakeTokenizer(options, text, segments, staging.contents(), result.messages));
   progress({"train", total, total});
 
   DatasetManifest& manifest = result.manifest;
   WF_RETURN_IF_ERROR(
-      EncodeSplits(options, *tokenizer, text, segments, staging.path(), progress, manifest));
+      EncodeSplits(options, *tokenizer, text, segments, staging.contents(), progress, manifest));
   const TokenizerDescription& description = tokenizer->description();
   manifest.name = options.name;
   manifest.tokenizer = {.kind = description.kind,
@@ -199,7 +199,8 @@ absl::StatusOr<PrepareResult> Prepare(const PrepareOptions& options, StagingDire
 
   std::error_code ignored;
   std::filesystem::remove(spool, ignored);
-  WF_RETURN_IF_ERROR(WriteFileAtomically(staging.path() / kDatasetManifestFile, manifest.ToJson()));
+  WF_RETURN_IF_ERROR(
+      WriteFileAtomically(staging.contents() / kDatasetManifestFile, manifest.ToJson()));
   WF_RETURN_IF_ERROR(staging.Publish());
   return result;
 }

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/base/staged_folder.h"
 #include "core/data/manifest.h"
 #include "core/data/tokenizer/corpus.h"
-#include "core/data/tokenizer/staging_directory.h"
 
 namespace wavefield {
 
@@ -41,7 +41,7 @@ struct PrepareResult {
 // Makes a dataset from text, in `staging`, which is open, and publishes it. The tokens are a
 // function of the text and the options other than `threads`. Progress comes from the calling
 // thread.
-absl::StatusOr<PrepareResult> Prepare(const PrepareOptions& options, StagingDirectory& staging,
+absl::StatusOr<PrepareResult> Prepare(const PrepareOptions& options, StagedFolder& staging,
                                       const std::function<void(const PrepareProgress&)>& progress);
 
 }  // namespace wavefield

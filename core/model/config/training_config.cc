@@ -153,6 +153,10 @@ std::vector<FieldViolation> ValidateDevice(const TrainingConfig& c, const std::s
   return v.Take();
 }
 
+bool WritesCheckpointsBehind(const TrainingConfig& config) {
+  return config.checkpoint_every_steps > 0 || config.checkpoint_every_minutes > 0;
+}
+
 std::string NameOf(Propagation way) {
   for (const auto& [name, value] : kWays) {
     if (value == way) return name;

@@ -73,6 +73,9 @@ std::vector<FieldViolation> ValidateTogether(const TrainingConfig& config,
 // "cuda". REQUIRES: valid.
 std::vector<FieldViolation> ValidateDevice(const TrainingConfig& config, const std::string& device);
 
+// Whether checkpoints are written behind training, from copies, beside the one at the end.
+bool WritesCheckpointsBehind(const TrainingConfig& config);
+
 // As `propagation` names it.
 std::string NameOf(Propagation way);
 

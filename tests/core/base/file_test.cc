@@ -28,6 +28,21 @@ TEST(ReadFile, RefusesAFileOverTheLimit) {
   EXPECT_TRUE(absl::IsNotFound(ReadFile(directory.path() / "absent").status()));
 }
 
+TEST(ReadAt, GivesLessOnlyAtTheEndAndNamesTheFileThatCannotBeRead) {
+  const TemporaryDirectory directory;
+  const fs::path path = directory.path() / "f";
+  const FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+  ASSERT_TRUE(WriteAll(fd.get(), path, "01234").ok());
+  ASSERT_TRUE(WriteAll(fd.get(), path, "56789").ok());
+  const FileDescriptor in(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_EQ(*ReadAt(in.get(), path, 3, 4), "3456");
+  EXPECT_EQ(*ReadAt(in.get(), path, 8, 4), "89");
+  EXPECT_EQ(*ReadAt(in.get(), path, 10, 4), "");
+  EXPECT_THAT(std::string(ReadAt(fd.get(), path, 0, 4).status().message()),
+              HasSubstr(path.string()));
+  EXPECT_THAT(std::string(WriteAll(in.get(), path, "x").message()), HasSubstr(path.string()));
+}
+
 TEST(WriteFileAtomically, ReplacesTheContentsAndLeavesNothingElse) {
   const TemporaryDirectory directory;
   const fs::path path = directory.path() / "f";

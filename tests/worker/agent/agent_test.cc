@@ -5,9 +5,9 @@
 
 #include <future>
 
+#include "tests/core/base/temporary_directory.h"
 #include "tests/worker/agent/fake_coordinator.h"
 #include "tests/worker/agent/fake_tasks.h"
-#include "tests/worker/agent/temporary_directory.h"
 
 namespace wavefield {
 namespace {

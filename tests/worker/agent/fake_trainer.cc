@@ -9,10 +9,9 @@
 //     fail                 prints 30 lines, says why it failed, exit code 3
 //     malformed            breaks the protocol, then sleeps
 //     deaf                 hears nothing, not even SIGTERM
-//     deaf with child      the same, and has a child that does not either; tells its pid as a
-//     warning
-//     rendezvous           sets "rank/{rank}", waits for "rank/{other}" and tells its value
-//     as a warning
+//     deaf with child      the same, and has a child that is as deaf; tells its pid as a warning
+//     rendezvous           sets "rank/{rank}", waits for "rank/{other}" and tells its value as a
+//                          warning
 //   rate --threads N       a fixed rate
 
 #include <signal.h>

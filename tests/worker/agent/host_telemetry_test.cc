@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/base/file.h"
+#include "tests/core/base/temporary_directory.h"
 #include "tests/support/random_inputs.h"
-#include "tests/worker/agent/temporary_directory.h"
 
 namespace wavefield {
 namespace {

@@ -6,7 +6,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
-#include "tests/worker/agent/temporary_directory.h"
+#include "tests/core/base/temporary_directory.h"
 
 namespace wavefield {
 namespace {

@@ -9,9 +9,9 @@
 #include <sstream>
 
 #include "core/base/subprocess.h"
+#include "tests/core/base/temporary_directory.h"
 #include "tests/worker/agent/fake_coordinator.h"
 #include "tests/worker/agent/fake_tasks.h"
-#include "tests/worker/agent/temporary_directory.h"
 
 namespace wavefield {
 namespace {

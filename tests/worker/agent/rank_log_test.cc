@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/worker/agent/temporary_directory.h"
+#include "tests/core/base/temporary_directory.h"
 
 namespace wavefield {
 namespace {

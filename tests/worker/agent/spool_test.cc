@@ -10,7 +10,7 @@
 #include <fstream>
 #include <random>
 
-#include "tests/worker/agent/temporary_directory.h"
+#include "tests/core/base/temporary_directory.h"
 
 namespace wavefield {
 namespace {

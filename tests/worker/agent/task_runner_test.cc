@@ -7,8 +7,8 @@
 
 #include <cstdio>
 
+#include "tests/core/base/temporary_directory.h"
 #include "tests/worker/agent/fake_tasks.h"
-#include "tests/worker/agent/temporary_directory.h"
 
 namespace wavefield {
 namespace {

@@ -36,7 +36,7 @@ class InspectionTest : public testing::Test {
     options.separator_id = kSeparator;
     options.validation_fraction = 0;
     options.shard_tokens = shard_tokens;
-    StagingDirectory staging(scratch_.path() / "out");
+    StagedFolder staging(scratch_.path() / "out");
     ASSERT_TRUE(staging.Open().ok());
     const auto result = Import(options, staging, [](const PrepareProgress&) {});
     ASSERT_TRUE(result.ok()) << result.status();
@@ -124,7 +124,7 @@ TEST_F(InspectionTest, TextIsDecodedAndCounted) {
   options.name = "n";
   options.tokenizer = "bytes";
   options.corpus.inputs = {scratch_.Write("a.txt", text)};
-  StagingDirectory staging(scratch_.path() / "out");
+  StagedFolder staging(scratch_.path() / "out");
   ASSERT_TRUE(staging.Open().ok());
   ASSERT_TRUE(Prepare(options, staging, [](const PrepareProgress&) {}).ok());
   const auto json = Inspect({.samples = 2, .sample_tokens = 30});
@@ -142,7 +142,7 @@ TEST_F(InspectionTest, WithoutASeparatorThereAreNoDocuments) {
   options.name = "n";
   options.train = {scratch_.Write("train.bin", std::string(2000, '\1'))};
   options.vocab_size = 300;
-  StagingDirectory staging(scratch_.path() / "out");
+  StagedFolder staging(scratch_.path() / "out");
   ASSERT_TRUE(staging.Open().ok());
   ASSERT_TRUE(Import(options, staging, [](const PrepareProgress&) {}).ok());
   const auto json = Inspect();

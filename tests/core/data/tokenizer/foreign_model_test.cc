@@ -153,7 +153,7 @@ TEST(ForeignModels, PrepareTakesOneInPlaceOfTraining) {
   options.tokenizer = "sentencepiece";
   options.model_file = scratch.Write("their.model", model);
   const auto prepare = [&](const char* output) {
-    StagingDirectory staging(scratch.path() / output);
+    StagedFolder staging(scratch.path() / output);
     EXPECT_TRUE(staging.Open().ok());
     return Prepare(options, staging, [](const PrepareProgress&) {}).status();
   };

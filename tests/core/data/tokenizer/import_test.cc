@@ -61,7 +61,7 @@ class ImportTest : public testing::Test {
     return ids;
   }
   absl::StatusOr<PrepareResult> TryImport() {
-    StagingDirectory staging(scratch_.path() / "out");
+    StagedFolder staging(scratch_.path() / "out");
     if (absl::Status status = staging.Open(); !status.ok()) return status;
     return Import(options_, staging, [](const PrepareProgress& progress) {
       EXPECT_GE(progress.done, 0);
@@ -82,7 +82,7 @@ class ImportTest : public testing::Test {
     const absl::Status status = TryImport().status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
     EXPECT_FALSE(std::filesystem::exists(scratch_.path() / "out")) << "something was left";
-    EXPECT_FALSE(std::filesystem::exists(scratch_.path() / ".out.preparing"));
+    EXPECT_FALSE(std::filesystem::exists(scratch_.path() / ".out.partial"));
     return std::string(status.message());
   }
 

@@ -25,7 +25,7 @@ class PrepareTest : public testing::Test {
   }
 
   absl::StatusOr<PrepareResult> TryPrepare(const std::string& output) {
-    StagingDirectory staging(scratch_.path() / output);
+    StagedFolder staging(scratch_.path() / output);
     if (absl::Status status = staging.Open(); !status.ok()) return status;
     return Prepare(options_, staging, [](const PrepareProgress& progress) {
       EXPECT_GE(progress.done, 0);
@@ -222,35 +222,6 @@ TEST_F(PrepareTest, DoesNotTouchAnOutputThatIsInUse) {
   scratch_.Write("out/precious", "y");
   EXPECT_TRUE(absl::IsAlreadyExists(TryPrepare("out").status()));
   EXPECT_EQ(Contents(scratch_.path() / "out/precious"), "y");
-}
-
-TEST(StagingDirectory, OneProcessAtATime) {
-  ScratchDirectory scratch;
-  StagingDirectory first(scratch.path() / "out");
-  ASSERT_TRUE(first.Open().ok());
-  StagingDirectory second(scratch.path() / "out/");
-  EXPECT_TRUE(absl::IsFailedPrecondition(second.Open()));
-  EXPECT_TRUE(std::filesystem::exists(first.path()));
-}
-
-TEST(StagingDirectory, RemovesWhatAKilledProcessLeft) {
-  ScratchDirectory scratch;
-  scratch.Write(".out.preparing/.lock", "");
-  scratch.Write(".out.preparing/folder/train-00000.tokens", "half");
-  StagingDirectory staging(scratch.path() / "out");
-  ASSERT_TRUE(staging.Open().ok());
-  EXPECT_FALSE(std::filesystem::exists(staging.path() / "folder"));
-  ASSERT_TRUE(staging.Publish().ok());
-  EXPECT_TRUE(std::filesystem::is_empty(scratch.path() / "out"));
-}
-
-TEST(StagingDirectory, PublishesNothingOnceDiscarded) {
-  ScratchDirectory scratch;
-  StagingDirectory staging(scratch.path() / "out");
-  ASSERT_TRUE(staging.Open().ok());
-  staging.Discard();
-  EXPECT_TRUE(absl::IsCancelled(staging.Publish()));
-  EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
 }
 
 }  // namespace

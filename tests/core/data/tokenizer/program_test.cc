@@ -150,7 +150,7 @@ TEST_P(InterruptedProgram, LeavesNothingBehind) {
   ASSERT_TRUE(pipe.valid());
   Subprocess process =
       Start({"prepare", "--input", Path("pipe.txt"), "--output", Path("out"), "--name", "n"});
-  const auto staging = scratch_.path() / ".out.preparing" / "text";
+  const auto staging = scratch_.path() / ".out.partial" / "contents" / "text";
   while (!std::filesystem::exists(staging)) {
     ASSERT_FALSE(process.Poll().has_value()) << Err();
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -169,14 +169,14 @@ TEST_F(TokenizerProgram, TheNextRunCleansUpAfterAKilledOne) {
   {
     Subprocess process =
         Start({"prepare", "--input", Path("pipe.txt"), "--output", Path("out"), "--name", "n"});
-    while (!std::filesystem::exists(Path(".out.preparing/text"))) {
+    while (!std::filesystem::exists(Path(".out.partial/contents/text"))) {
       ASSERT_FALSE(process.Poll().has_value()) << Err();
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     process.Signal(SIGKILL);
     ASSERT_TRUE(process.Wait(absl::Seconds(30)).has_value());
   }
-  EXPECT_THAT(Files(), UnorderedElementsAre("pipe.txt", ".out.preparing"));
+  EXPECT_THAT(Files(), UnorderedElementsAre("pipe.txt", ".out.partial"));
   scratch_.Write("a.txt", "text");
   EXPECT_EQ(Run({"prepare", "--input", Path("a.txt"), "--output", Path("out"), "--name", "n"}), 0)
       << Err();
