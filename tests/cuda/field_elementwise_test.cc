@@ -213,9 +213,10 @@ TEST_F(CudaElementwiseField, PiecesWithCarriedStateAndItsGradientAreTheSequence)
     }
     whole.Backward(cuda_, Propagation::kRecurrence);
     whole.Forward(cuda_, Propagation::kRecurrence);
-    EXPECT_LE(RelativeDifference(pieces.field, whole.field), 1e-5);
-    EXPECT_LE(RelativeDifference(pieces.state, whole.state), 1e-5);
-    EXPECT_LE(RelativeDifference(pieces.dstate, whole.dstate), 1e-5);
+    // Roundings of terms that have decayed since weigh more; a wrong carry is off by all of it.
+    EXPECT_LE(RelativeDifference(pieces.field, whole.field), 1e-4);
+    EXPECT_LE(RelativeDifference(pieces.state, whole.state), 1e-4);
+    EXPECT_LE(RelativeDifference(pieces.dstate, whole.dstate), 1e-4);
     ExpectSameGradients(pieces, whole, 5e-5);
   }
 }
@@ -236,11 +237,11 @@ TEST_F(CudaElementwiseField, AllWaysAgreeWithTheDirectSum) {
       const Call call = Again(original);
       call.Backward(cuda_, way);
       call.Forward(cuda_, way);
-      EXPECT_LE(RelativeDifference(call.field, direct.field), 2e-5);
+      EXPECT_LE(RelativeDifference(call.field, direct.field), 1e-4);
       ExpectSameGradients(call, direct, 5e-5);
       if (!c.with_state) continue;
-      EXPECT_LE(RelativeDifference(call.state, direct.state), 1e-5);
-      EXPECT_LE(RelativeDifference(call.dstate, direct.dstate), 1e-5);
+      EXPECT_LE(RelativeDifference(call.state, direct.state), 1e-4);
+      EXPECT_LE(RelativeDifference(call.dstate, direct.dstate), 1e-4);
     }
   }
 }
@@ -275,7 +276,8 @@ TEST_F(CudaElementwiseField, AWaveIsExactAfterManyTokens) {
         const double distance = static_cast<double>(t), omega = call.frequency.f32()[h];
         const double expected = std::exp(-static_cast<double>(call.damping.f32()[h]) * distance) *
                                 std::cos(omega * distance + call.phase.f32()[h]);
-        EXPECT_NEAR(call.field.f32()[t * kWidth + h * kHeadWidth], expected, 3e-5)
+        EXPECT_NEAR(call.field.f32()[t * kWidth + h * kHeadWidth], expected,
+                    1e-4)  // fp32 phases of ω·t
             << "token " << t << " head " << h;
       }
     }
