@@ -49,6 +49,22 @@ absl::StatusOr<bool> HasChecksum(const fs::path& path, const v1::CheckpointFile&
   return sha256 == file.sha256();
 }
 
+// Refuses a directory that holds another checkpoint; one that is not complete has no manifest.
+absl::Status CheckDirectory(const fs::path& directory, const v1::Checkpoint& checkpoint) {
+  const fs::path manifest = directory / kManifest;
+  std::error_code error;
+  if (!fs::exists(fs::symlink_status(manifest, error))) return absl::OkStatus();
+  for (const v1::CheckpointFile& file : checkpoint.files()) {
+    if (file.path() != kManifest) continue;
+    WF_ASSIGN_OR_RETURN(const bool same, HasChecksum(manifest, file));
+    if (same) return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      fmt::format("{} holds another checkpoint than {}: its {} differs; choose another "
+                  "directory, or remove what is there",
+                  directory.string(), checkpoint.name(), kManifest));
+}
+
 class Download {
  public:
   Download(const Session& session, fs::path directory,
@@ -94,10 +110,18 @@ class Download {
       ::unlink(file.partial.c_str());
       return absl::DataLossError(
           fmt::format("{} does not match its checksum; it was deleted here: run the command again "
-                      "to fetch it anew",
+                      "to fetch it anew; if that does not help, 'wavefield checkpoints verify' "
+                      "tells whether it is damaged where it is kept",
                       path));
     }
     return absl::OkStatus();
+  }
+
+  // Of files that will never be complete.
+  void RemovePartialFiles() {
+    for (const auto& [path, file] : files_) {
+      if (!file.at_target) ::unlink(file.partial.c_str());
+    }
   }
 
   // Gives the files their names, the manifest last: where it is, the checkpoint is complete.
@@ -228,15 +252,26 @@ class Download {
 
 absl::StatusOr<DownloadResult> DownloadCheckpoint(
     const Session& session, const std::string& name, const fs::path& directory,
-    const std::function<void(int64_t, int64_t)>& on_progress) {
+    OtherCheckpoint other, const std::function<void(int64_t, int64_t)>& on_progress) {
   v1::GetCheckpointRequest request;
   request.set_name(name);
   WF_ASSIGN_OR_RETURN(v1::Checkpoint checkpoint,
                       session.Call(&v1::CheckpointService::Stub::GetCheckpoint, request));
+  if (other == OtherCheckpoint::kRefused) {
+    WF_RETURN_IF_ERROR(CheckDirectory(directory, checkpoint));
+  }
   Download download(session, directory, on_progress);
   WF_RETURN_IF_ERROR(download.Prepare(checkpoint));
-  WF_RETURN_IF_ERROR(download.Fetch());
-  WF_RETURN_IF_ERROR(download.Verify());
+  absl::Status status = download.Fetch();
+  if (status.ok()) status = download.Verify();
+  if ((absl::IsDataLoss(status) || absl::IsNotFound(status)) && !checkpoint.damage().empty()) {
+    download.RemovePartialFiles();
+    return absl::DataLossError(
+        fmt::format("{} is damaged where it is kept ({}): running the command again does not help; "
+                    "what was fetched of it is deleted here",
+                    checkpoint.name(), checkpoint.damage()));
+  }
+  WF_RETURN_IF_ERROR(status);
   WF_RETURN_IF_ERROR(download.Publish());
   return DownloadResult{.checkpoint = std::move(checkpoint), .fetched_bytes = download.fetched()};
 }

@@ -174,8 +174,9 @@ std::vector<std::string> FindUnfairness(const std::vector<ComparedJob>& jobs) {
       }));
   add("the jobs were evaluated on different numbers of tokens: ",
       differing([](const ComparedJob& job) {
-        return job.job.has_last_evaluation() ? FormatInteger(job.job.last_evaluation().tokens())
-                                             : "";
+        // Of a checkpoint that was uploaded it is not known.
+        const int64_t tokens = job.job.last_evaluation().tokens();
+        return tokens > 0 ? FormatInteger(tokens) : "";
       }));
   const auto evaluated = [](const ComparedJob& job) { return job.job.has_last_evaluation(); };
   if (std::any_of(jobs.begin(), jobs.end(), evaluated)) {

@@ -26,9 +26,10 @@ std::vector<std::string> ChoicesOf(const std::string& type) {
 
 std::string ResourceOf(const std::string& name) {
   static const std::map<std::string, std::string> kResources = {
-      {"JOB", "jobs"},         {"CHECKPOINT", "jobs"},    {"OTHER", "jobs"},
-      {"--after", "jobs"},     {"--init-from", "jobs"},   {"WORKER", "workers"},
-      {"DATASET", "datasets"}, {"--dataset", "datasets"}, {"--profile", "profiles"}};
+      {"JOB", "jobs"},          {"CHECKPOINT", "jobs"},    {"OTHER", "jobs"},
+      {"--after", "jobs"},      {"--init-from", "jobs"},   {"WORKER", "workers"},
+      {"DATASET", "datasets"},  {"--dataset", "datasets"}, {"PROFILE", "profiles"},
+      {"--profile", "profiles"}};
   const auto found = kResources.find(name);
   return found == kResources.end() ? "" : found->second;
 }
@@ -120,18 +121,31 @@ __wavefield_expand() {
   local word
   for word in $(echo "$2"); do
     case $word in
-      @jobs) "$1" jobs --output names --limit 500 --timeout 2 2>/dev/null;;
-      @datasets) "$1" data list --output names --timeout 2 2>/dev/null;;
-      @workers) "$1" workers --output names --timeout 2 2>/dev/null;;
+      @jobs) "$1" "${connection[@]}" jobs --output names --limit 500 --timeout 2 2>/dev/null;;
+      @datasets) "$1" "${connection[@]}" data list --output names --timeout 2 2>/dev/null;;
+      @workers) "$1" "${connection[@]}" workers --output names --timeout 2 2>/dev/null;;
       @profiles) "$1" profiles list --output names 2>/dev/null;;
       *) echo "$word";;
     esac
   done
 }
-# Reads a word before the cursor: sets `command`, and `flag` where a value must follow.
+# Keeps a flag ($1, with the value $2) that says which cluster is asked, in `connection`.
+__wavefield_keep() {
+  case $1 in
+    --address|--profile|--ca-file|--token-file|--client-cert|--client-key)
+      case $2 in
+        '~/'*) connection+=("$1=$HOME/${2#'~/'}");;
+        *) connection+=("$1=$2");;
+      esac;;
+  esac
+}
+# Reads a word before the cursor: sets `command`, `flag` where a value must follow, `connection`.
 __wavefield_read() {
   case $1 in
     =) ;;
+    --*=*)
+      __wavefield_keep "${1%%=*}" "${1#*=}"
+      flag=;;
     -*)
       if [ -n "$flag" ]; then
         flag=
@@ -142,6 +156,7 @@ __wavefield_read() {
       fi;;
     *)
       if [ -n "$flag" ]; then
+        __wavefield_keep "$flag" "$1"
         flag=
       else
         case " $(__wavefield_commands "$command") " in
@@ -182,7 +197,18 @@ std::string BashCompletion(const std::vector<CompletionCommand>& commands) {
   return "# Completion of wavefield for bash. Use: eval \"$(wavefield completion bash)\"\n" +
          SharedFunctions(commands) + R"sh(_wavefield() {
   local command= flag= word current=${COMP_WORDS[COMP_CWORD]}
+  local -a typed=() connection=()
+  local count=0 before=
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    # HOST:PORT comes as three words.
+    if ((count)) && [[ $word == :* || $before == *: ]]; then
+      typed[count-1]+=$word
+    else
+      typed[count++]=$word
+    fi
+    before=$word
+  done
+  for word in "${typed[@]}"; do
     __wavefield_read "$word"
   done
   if [ "$current" = = ]; then current=; fi
@@ -202,9 +228,9 @@ std::string ZshCompletion(const std::vector<CompletionCommand>& commands) {
          "compinit\n" +
          SharedFunctions(commands) + R"sh(_wavefield() {
   local command= flag= word current=${words[CURRENT]}
-  local -a candidates
+  local -a candidates connection
   for word in "${(@)words[2,CURRENT-1]}"; do
-    __wavefield_read "$word"
+    __wavefield_read "${(Q)word}"
   done
   if [[ -z $flag && $current == --*=* ]]; then
     flag=${current%%=*}
@@ -239,14 +265,29 @@ function __wavefield_at
   end
   test "$command" = "$argv"
 end
+# The flags before the cursor that say which cluster is asked.
+function __wavefield_connection
+  set -l flags --address --profile --ca-file --token-file --client-cert --client-key
+  set -l flag
+  for word in (commandline -opc)[2..]
+    if test -n "$flag"
+      printf '%s\n' $flag=(string replace -r '^~/' "$HOME/" -- $word)
+      set flag
+    else if contains -- $word $flags
+      set flag $word
+    else if contains -- (string split -m 1 = -- $word)[1] $flags
+      printf '%s\n' $word
+    end
+  end
+end
 function __wavefield_ids
   switch $argv[1]
     case jobs
-      wavefield jobs --output names --limit 500 --timeout 2 2>/dev/null
+      wavefield (__wavefield_connection) jobs --output names --limit 500 --timeout 2 2>/dev/null
     case datasets
-      wavefield data list --output names --timeout 2 2>/dev/null
+      wavefield (__wavefield_connection) data list --output names --timeout 2 2>/dev/null
     case workers
-      wavefield workers --output names --timeout 2 2>/dev/null
+      wavefield (__wavefield_connection) workers --output names --timeout 2 2>/dev/null
     case profiles
       wavefield profiles list --output names 2>/dev/null
   end

@@ -1,6 +1,10 @@
 #include "cli/exit_code.h"
 
+#include <fmt/format.h>
+
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -24,6 +28,16 @@ ExitCode ExitCodeOf(const absl::Status& status) {
   if (ReasonOf(status) == kUnreachable) return kExitUnreachable;
   if (absl::IsInvalidArgument(status) || absl::IsOutOfRange(status)) return kExitInvalidInput;
   return absl::IsNotFound(status) ? kExitNotFound : kExitFailed;
+}
+
+int FinishOutput(int code) {
+  if (code != kExitSuccess) return code;
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  // An earlier write that failed left no reason.
+  const std::string reason = errno == 0 ? "" : fmt::format(": {}", std::strerror(errno));
+  std::fprintf(stderr, "wavefield: cannot write to the standard output%s\n", reason.c_str());
+  return kExitFailed;
 }
 
 void PrintError(const absl::Status& status) {

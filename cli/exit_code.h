@@ -26,6 +26,10 @@ absl::Status UnreachableError(const std::string& message);
 
 ExitCode ExitCodeOf(const absl::Status& status);
 
+// What the program ends with: `code`, or kExitFailed with an error where something that a success
+// printed did not get to the standard output.
+int FinishOutput(int code);
+
 // Prints message, then every field violation as a line "field: description", to stderr.
 void PrintError(const absl::Status& status);
 

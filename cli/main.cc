@@ -105,5 +105,6 @@ int main(int argc, char** argv) {
   command_line.app().footer(wavefield::kExitCodeHelp);
   wavefield::AddConnectionFlags(command_line.app(), context.connection);
   wavefield::AddCommands(command_line.app(), context);
-  return command_line.Run(argc, argv, [&] { return wavefield::RunChosen(context); });
+  return wavefield::FinishOutput(
+      command_line.Run(argc, argv, [&] { return wavefield::RunChosen(context); }));
 }

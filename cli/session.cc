@@ -4,6 +4,8 @@
 
 #include <random>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "cli/exit_code.h"
 #include "cli/profiles.h"
 #include "cli/real_range.h"
@@ -12,6 +14,32 @@
 #include "proto/rpc/status.h"
 
 namespace wavefield {
+namespace {
+
+// Whether something answered a connection, but did not speak TLS, or not as it was expected to.
+bool IsAboutTls(const std::string& error) {
+  if (!absl::StrContains(error, "failed to connect")) return false;
+  for (const char* sign : {"Socket closed", "Ssl handshake failed", "wrong version number",
+                           "is not in peer certificate"}) {
+    if (absl::StrContains(error, sign)) return true;
+  }
+  return false;
+}
+
+// For people whose call got `error` from gRPC in place of an answer.
+std::string WhatToDo(const std::string& error, bool tls) {
+  if (!IsAboutTls(error)) {
+    return "start one with 'wavefield up --data-dir DIR', or name another with --address, "
+           "WAVEFIELD_ADDRESS or 'wavefield login'";
+  }
+  return tls ? "something answers there, but not with TLS that --ca-file vouches for: leave "
+               "--ca-file out if the coordinator has no TLS, else give the certificates that "
+               "signed its own"
+             : "something answers there, but not without TLS: if the coordinator has it, give its "
+               "certificate authority with --ca-file";
+}
+
+}  // namespace
 
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
   const std::string group = "Connection";
@@ -38,11 +66,31 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
       ->group(group);
 }
 
+absl::Status CheckAddress(const std::string& address) {
+  if (address.starts_with("unix:") || address.starts_with("unix-abstract:")) {
+    return absl::OkStatus();
+  }
+  const size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon);
+  int port = 0;
+  const bool has_port = colon != std::string::npos &&
+                        absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 &&
+                        port <= 65535;
+  // "::1" is an address without a port; "[::1]:7070" has one, and so has "dns:HOST:7070".
+  const bool is_bare_ipv6 =
+      host.ends_with(':') || (absl::StrContains(host, "::") && !host.ends_with(']'));
+  if (has_port && !host.empty() && !is_bare_ipv6) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("the coordinator's address is '{}'; write HOST:PORT, such as {}", address,
+                  ConnectionOptions().address));
+}
+
 absl::StatusOr<Session> Session::Open(const ConnectionFlags& flags) {
   ConnectionOptions options = flags.options;
   if (flags.use_profile) {
     WF_ASSIGN_OR_RETURN(options, WithProfile(std::move(options), flags.profile));
   }
+  WF_RETURN_IF_ERROR(CheckAddress(options.address));
   WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(options));
   return Session(std::move(connection), absl::Seconds(flags.timeout_seconds));
 }
@@ -51,11 +99,9 @@ absl::Status Session::ToError(const grpc::Status& status) const {
   absl::Status error = FromGrpcStatus(status);
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
-      return UnreachableError(
-          fmt::format("cannot reach the coordinator at {} ({}); start one with 'wavefield up "
-                      "--data-dir DIR', or "
-                      "name another with --address, WAVEFIELD_ADDRESS or 'wavefield login'",
-                      address(), status.error_message()));
+      return UnreachableError(fmt::format("cannot reach the coordinator at {} ({}); {}", address(),
+                                          status.error_message(),
+                                          WhatToDo(status.error_message(), connection_.tls())));
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return UnreachableError(
           fmt::format("the coordinator at {} did not answer within {}; it may be overloaded: try "

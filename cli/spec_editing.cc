@@ -172,8 +172,11 @@ absl::Status ParseSpec(const std::string& json, const std::string& source, v1::J
   try {
     parsed = nlohmann::json::parse(json);
   } catch (const nlohmann::json::exception& error) {
-    return fail(fmt::format("not valid JSON: {}", error.what()));
+    const std::string what = error.what();  // begins with "[json.exception.parse_error.101] "
+    return fail(fmt::format("not valid JSON: {}", what.substr(what.find("] ") + 2)));
   }
+  const bool is_job = parsed.contains("spec") && parsed.contains("name");
+  if (is_job) parsed = nlohmann::json(parsed["spec"]);
   if (!parsed.is_object()) return fail("a job's specification is a JSON object");
   google::rpc::BadRequest violations;
   const Descriptor& type = *spec.GetDescriptor();
@@ -183,7 +186,7 @@ absl::Status ParseSpec(const std::string& json, const std::string& source, v1::J
     AttachDetail(status, violations);
     return status;
   }
-  const absl::Status status = FromJson(json, spec);
+  const absl::Status status = FromJson(is_job ? parsed.dump() : json, spec);
   return status.ok() ? status : fail(std::string(status.message()));
 }
 

@@ -9,9 +9,10 @@
 
 namespace wavefield {
 
-// Reads a specification, its keys in snake_case or camelCase. INVALID_ARGUMENT for JSON that is
-// malformed or holds a value of a wrong type; all unknown keys are reported at once, as field
-// violations that name the nearest known ones. `source` is the file's name in messages.
+// Reads a specification, its keys in snake_case or camelCase, or a Job, whose specification is
+// taken. INVALID_ARGUMENT for JSON that is malformed or holds a value of a wrong type; all unknown
+// keys are reported at once, as field violations that name the nearest known ones. `source` is the
+// file's name in messages.
 absl::Status ParseSpec(const std::string& json, const std::string& source, v1::JobSpec& spec);
 
 // Carries out "path.to.field=value" on `message`. The value is read as the field's type says: lists

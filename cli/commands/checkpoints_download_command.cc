@@ -26,8 +26,9 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   SetInterruptNotice("the same command continues the download");
   ProgressBar bar(stderr);
   const auto show = [&](int64_t here, int64_t total) { bar.DrawBytes(here, total); };
-  WF_ASSIGN_OR_RETURN(const DownloadResult result,
-                      DownloadCheckpoint(session, name, flags.output, show));
+  WF_ASSIGN_OR_RETURN(
+      const DownloadResult result,
+      DownloadCheckpoint(session, name, flags.output, OtherCheckpoint::kRefused, show));
   bar.Clear();
   if (flags.json) {
     const nlohmann::json json = {{"name", result.checkpoint.name()},

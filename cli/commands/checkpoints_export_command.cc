@@ -37,7 +37,8 @@ absl::StatusOr<fs::path> Download(const std::string& name, const ConnectionFlags
   ProgressBar bar(stderr);
   const auto show = [&](int64_t here, int64_t total) { bar.DrawBytes(here, total); };
   const fs::path directory = folder.working() / "checkpoint";
-  WF_RETURN_IF_ERROR(DownloadCheckpoint(session, name, directory, show).status());
+  WF_RETURN_IF_ERROR(
+      DownloadCheckpoint(session, name, directory, OtherCheckpoint::kReplaced, show).status());
   return directory;
 }
 

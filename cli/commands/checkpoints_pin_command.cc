@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "cli/checkpoint_selection.h"
 #include "cli/commands.h"
@@ -23,6 +24,15 @@ struct Flags {
   const CLI::Option* note_option = nullptr;  // null: the command has none
   bool json = false;
 };
+
+// `pinned`: what was asked for; nothing: the note alone.
+std::string Outcome(const v1::Checkpoint& checkpoint, std::optional<bool> pinned) {
+  const std::string name = ShortCheckpointName(checkpoint.name());
+  if (pinned && !*pinned) return name + " is no longer pinned";
+  if (!pinned && checkpoint.note().empty()) return name + " has no note";
+  return fmt::format("{}{}{}{}", name, pinned ? " pinned" : "",
+                     checkpoint.note().empty() ? "" : ": ", checkpoint.note());
+}
 
 absl::StatusOr<int> Update(const Flags& flags, std::optional<bool> pinned,
                            const ConnectionFlags& connection) {
@@ -44,10 +54,7 @@ absl::StatusOr<int> Update(const Flags& flags, std::optional<bool> pinned,
   if (flags.json) {
     std::printf("%s", ToJson(checkpoint, true).c_str());
   } else {
-    const std::string line = fmt::format("{} {}{}{}", ShortCheckpointName(checkpoint.name()),
-                                         checkpoint.pinned() ? "pinned" : "not pinned",
-                                         checkpoint.note().empty() ? "" : ": ", checkpoint.note());
-    std::printf("%s\n", OnOneLine(line).c_str());
+    std::printf("%s\n", OnOneLine(Outcome(checkpoint, pinned)).c_str());
   }
   return kExitSuccess;
 }

@@ -133,7 +133,7 @@ void AddDataShowCommand(CLI::App& parent, CommandContext& context) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command =
       parent.add_subcommand("show", "Samples, token frequencies and document lengths of a dataset");
-  command->add_option("dataset", flags->dataset, "the dataset's name")->required();
+  command->add_option("DATASET", flags->dataset, "the dataset's name")->required();
   command->add_option("--samples", flags->samples, "samples of the training tokens")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();

@@ -121,7 +121,7 @@ void AddEvaluateCommand(CLI::App& parent, CommandContext& context) {
       "--dataset", flags->dataset,
       "whose held-out text; default: the job's own. For a directory also a dataset's directory");
   command->add_option("--max-tokens", flags->max_tokens, "how many; default: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 50));
   command->add_option("--token-ids", flags->token_ids_file,
                       "evaluate one window of ids in place of a dataset: a file with a JSON array");
   command->add_option("--threads", flags->threads, "for a directory: threads to use")

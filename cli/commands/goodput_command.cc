@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 #include <set>
 
@@ -47,6 +49,15 @@ absl::StatusOr<std::vector<v1::Job>> FetchAll(const Session& session) {
   return jobs;
 }
 
+// Counts the jobs that the table of losses lists: those that held slots.
+std::string WhoseTime(const std::vector<v1::Job>& jobs) {
+  const auto held = std::count_if(jobs.begin(), jobs.end(),
+                                  [](const v1::Job& job) { return job.goodput().total() > 0; });
+  const auto all = std::ssize(jobs);
+  if (held == 0 || held == all) return all == 1 ? "1 job" : fmt::format("all {} jobs", all);
+  return fmt::format("{} of {} jobs, the others held no slot yet", held, all);
+}
+
 absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   if (flags.all != flags.jobs.empty()) {
     return absl::InvalidArgumentError(
@@ -61,7 +72,7 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
     text = GoodputJson(jobs).dump(2) + "\n";
   } else if (flags.all) {
     const v1::Goodput sum = SumOfGoodput(jobs);
-    text = FormatGoodput(jobs.size() == 1 ? "1 job" : fmt::format("all {} jobs", jobs.size()), sum);
+    text = FormatGoodput(WhoseTime(jobs), sum);
     if (sum.total() > 0) text += "\n" + FormatLosses(jobs);
   } else {
     for (const v1::Job& job : jobs) {

@@ -59,6 +59,7 @@ absl::StatusOr<int> Login(const LoginFlags& flags, const ConnectionFlags& connec
   const std::string name =
       connection.profile.empty() ? ProfileStore::kDefaultName : connection.profile;
   WF_RETURN_IF_ERROR(ProfileStore::CheckName(name));
+  WF_RETURN_IF_ERROR(CheckAddress(flags.address));
   WF_ASSIGN_OR_RETURN(const ProfileStore store, ProfileStore::Open());
   ConnectionFlags chosen = connection;
   chosen.use_profile = false;
@@ -175,7 +176,7 @@ void AddProfilesListCommand(CLI::App& parent, CommandContext& context) {
 void AddProfilesUseCommand(CLI::App& parent, CommandContext& context) {
   const auto name = std::make_shared<std::string>();
   CLI::App* command = parent.add_subcommand("use", "Use a profile where none is named");
-  command->add_option("NAME", *name, "its name")->required();
+  command->add_option("PROFILE", *name, "its name")->required();
   context.OnCommand(command, [name] { return UseProfile(*name); });
 }
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -86,6 +87,25 @@ class LinePrinter {
   int attempt_ = 0;
 };
 
+// "ranks 0 to 3", "only rank 0"; `what` is "rank" or "attempt".
+std::string WhatThereIs(const std::string& what, int first, int last) {
+  if (first == last) return fmt::format("only {} {}", what, first);
+  return fmt::format("{}s {} to {}", what, first, last);
+}
+
+// Refuses a rank or an attempt that the job does not have; a later attempt can be waited for.
+absl::Status CheckChoice(const Flags& flags, const v1::Job& job) {
+  const int ranks = std::max(1, job.spec().resources().world_size());
+  if (flags.rank && *flags.rank >= ranks) {
+    return absl::InvalidArgumentError(fmt::format("--rank is {}; {} has {}", *flags.rank,
+                                                  job.name(), WhatThereIs("rank", 0, ranks - 1)));
+  }
+  if (flags.attempt <= job.attempt() || flags.follow) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "--attempt is {}; {} has {}", flags.attempt, job.name(),
+      job.attempt() == 0 ? "no attempt yet" : WhatThereIs("attempt", 1, job.attempt())));
+}
+
 absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   v1::ReadLogsRequest request;
   WF_ASSIGN_OR_RETURN(*request.mutable_name(), ParseJobName(flags.job));
@@ -103,6 +123,7 @@ absl::StatusOr<int> Run(const Flags& flags, const ConnectionFlags& connection) {
   v1::GetJobRequest get;
   get.set_name(request.name());
   WF_ASSIGN_OR_RETURN(const v1::Job job, session.Call(&v1::JobService::Stub::GetJob, get));
+  WF_RETURN_IF_ERROR(CheckChoice(flags, job));
   if (flags.follow) {
     SetInterruptNotice(fmt::format("the job goes on; go on reading with 'wavefield logs -f {}'",
                                    ResourceId(request.name())));
@@ -145,13 +166,13 @@ void AddLogsCommand(CLI::App& parent, CommandContext& context) {
   CLI::App* command = parent.add_subcommand("logs", "Print what a job's ranks printed");
   command->add_option("JOB", flags->job, "its name")->required();
   command->add_flag("-f,--follow", flags->follow, "stay, and print what comes, until it ends");
-  command->add_option("--rank", flags->rank, "only of this rank")->check(CLI::NonNegativeNumber);
+  command->add_option("--rank", flags->rank, "only of this rank")->check(CLI::Range(0, 65535));
   command->add_option("--attempt", flags->attempt, "only of this attempt")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1 << 30));
   command->add_option("--since", flags->since,
                       "only lines of this time and later: 10m (ago), 2026-01-31, or RFC 3339");
   command->add_option("--tail", flags->tail, "only the last so many lines of what there is")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1 << 30));
   command->add_flag("--json", flags->json, "print every ReadLogsResponse as a line of JSON");
   context.OnCommand(command, [&context, flags] { return Run(*flags, context.connection); });
 }

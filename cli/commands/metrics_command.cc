@@ -154,7 +154,7 @@ void AddMetricsCommand(CLI::App& parent, CommandContext& context) {
                             ->check(CLI::Range(1, 1 << 30));
   CLI::Option* after_step =
       command->add_option("--after-step", flags->after_step, "only steps after this one")
-          ->check(CLI::NonNegativeNumber);
+          ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   CLI::Option* csv =
       command->add_flag("--csv", flags->csv, "print the steps as CSV, all that is known of each");
   command

@@ -28,8 +28,11 @@ std::string FormText(const v1::ModelSpec& model) {
   return fmt::format("{}, attention in {}", text, fmt::join(model.attention_layers(), ", "));
 }
 
+// NaN of a checkpoint that was uploaded: how long it took is not known.
 double MeanTokensPerSecond(const v1::StepMetrics& step) {
-  return static_cast<double>(step.total_tokens()) / step.trained_seconds();
+  return step.trained_seconds() > 0
+             ? static_cast<double>(step.total_tokens()) / step.trained_seconds()
+             : NAN;
 }
 
 double TotalFlops(const ComparedJob& job) {
@@ -65,10 +68,12 @@ std::vector<Field> ResultFields(const ComparedJob& first, const LossTarget& targ
        [](const ComparedJob& job) { return FormatInteger(job.job.parameter_count()); }},
       {"steps", of_step([](const Step& step) { return FormatInteger(step.step()); })},
       {"tokens", of_step([](const Step& step) { return FormatInteger(step.total_tokens()); })},
-      {"training time",
-       of_step([](const Step& step) { return FormatDuration(step.trained_seconds()); })},
-      {"tokens/s",
-       of_step([](const Step& step) { return FormatCompact(MeanTokensPerSecond(step)); })},
+      {"training time", of_step([](const Step& step) {
+         return step.trained_seconds() > 0 ? FormatDuration(step.trained_seconds()) : kNone;
+       })},
+      {"tokens/s", of_step([](const Step& step) {
+         return step.trained_seconds() > 0 ? FormatCompact(MeanTokensPerSecond(step)) : kNone;
+       })},
       {"model FLOPs",
        [](const ComparedJob& job) {
          return job.flops_per_token ? FormatSignificant(TotalFlops(job), 4) : kNone;
@@ -79,7 +84,7 @@ std::vector<Field> ResultFields(const ComparedJob& first, const LossTarget& targ
       {"perplexity",
        of_evaluation([](const Evaluation& result) { return FormatFixed(result.perplexity(), 2); })},
       {"accuracy", of_evaluation([](const Evaluation& result) {
-         return FormatFixed(100 * result.accuracy(), 1) + " %";
+         return result.tokens() > 0 ? FormatFixed(100 * result.accuracy(), 1) + " %" : kNone;
        })},
       {"bits per byte", of_evaluation([](const Evaluation& result) {
          return std::isnan(result.bits_per_byte()) ? "not known"

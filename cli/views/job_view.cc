@@ -89,15 +89,18 @@ Color StateColor(v1::JobState state) {
   }
 }
 
+std::string MessageOf(const v1::Job& job) {
+  return job.state_message().substr(0, job.state_message().find('\n'));
+}
+
 std::string WhyInState(const v1::Job& job) {
-  const std::string reason = ReasonText(job.reason());
-  if (reason.empty() || job.state_message().empty()) return reason + job.state_message();
-  return reason + ": " + job.state_message();
+  const std::string reason = ReasonText(job.reason()), message = MessageOf(job);
+  if (reason.empty() || message.empty()) return reason + message;
+  return reason + ": " + message;
 }
 
 std::string FormatJobLine(const v1::Job& job) {
-  const std::string why =
-      job.state_message().empty() ? ReasonText(job.reason()) : job.state_message();
+  const std::string why = job.state_message().empty() ? ReasonText(job.reason()) : MessageOf(job);
   return OnOneLine(fmt::format("{} {}{}{}", ResourceId(job.name()), StateName(job.state()),
                                why.empty() ? "" : ": ", why));
 }
@@ -142,14 +145,15 @@ std::string FormatJobs(const std::vector<v1::Job>& jobs, const ViewStyle& style)
     const bool has_step = job.has_last_step();
     const v1::StepMetrics& step = job.last_step();
     const v1::JobSpec& spec = job.spec();
-    std::vector<Cell> cells = {ResourceId(job.name()),
-                               {StateName(job.state()), StateColor(job.state())},
-                               has_step ? StepOfMax(job) : "-",
-                               has_step ? FormatFixed(step.loss(), 4) : "-",
-                               has_step ? FormatFixed(step.perplexity(), 2) : "-",
-                               has_step ? FormatCompact(step.tokens_per_second()) : "-",
-                               std::to_string(spec.resources().world_size()),
-                               style.When(job.create_time())};
+    std::vector<Cell> cells = {
+        ResourceId(job.name()),
+        {StateName(job.state()), StateColor(job.state())},
+        has_step ? StepOfMax(job) : "-",
+        has_step ? FormatFixed(step.loss(), 4) : "-",
+        has_step ? FormatFixed(step.perplexity(), 2) : "-",
+        step.tokens_per_second() > 0 ? FormatCompact(step.tokens_per_second()) : "-",
+        std::to_string(spec.resources().world_size()),
+        style.When(job.create_time())};
     if (style.wide) {
       cells.insert(cells.end(),
                    {style.When(job.start_time()), style.When(job.end_time()),
@@ -173,8 +177,10 @@ std::string FormatJob(const v1::Job& job, int64_t checkpoint_count, const ViewSt
   add("why", WhyInState(job));
   add("model", job.spec().model().preset());
   add("parameters", FormatInteger(job.parameter_count()));
-  add("memory per rank",
-      FormatBytes(static_cast<double>(job.memory_estimate_bytes())) + " (estimate)");
+  if (job.memory_estimate_bytes() > 0) {
+    add("memory per rank",
+        FormatBytes(static_cast<double>(job.memory_estimate_bytes())) + " (estimate)");
+  }
   add("dataset", ResourceId(job.spec().dataset()));
   add("ranks", std::to_string(job.spec().resources().world_size()));
   add("priority", std::to_string(job.spec().priority()));
@@ -194,7 +200,9 @@ std::string FormatJob(const v1::Job& job, int64_t checkpoint_count, const ViewSt
     add("step", StepOfMax(job));
     add("last step", FormatStep(job.last_step(), job.last_step().tokens_per_second()));
     add("tokens", FormatInteger(job.last_step().total_tokens()));
-    add("trained", FormatDuration(job.last_step().trained_seconds()));
+    if (job.last_step().trained_seconds() > 0) {
+      add("trained", FormatDuration(job.last_step().trained_seconds()));
+    }
   }
   if (job.has_last_evaluation()) add("last evaluation", FormatEvaluation(job.last_evaluation()));
   add("checkpoints", job.latest_checkpoint().empty()
@@ -206,24 +214,31 @@ std::string FormatJob(const v1::Job& job, int64_t checkpoint_count, const ViewSt
         fmt::format("{}, slot {}, pid {}", ResourceId(placement.worker()), placement.slot(),
                     placement.pid()));
   }
-  for (const std::string& warning : job.warnings()) add("warning", warning);
+  for (const std::string& warning : job.warnings()) {
+    add("warning", warning.substr(0, warning.find('\n')));
+  }
   return FormatFields(fields);
 }
 
 std::string FormatStep(const v1::StepMetrics& step, double tokens_per_second) {
-  return fmt::format("loss {}  perplexity {}  {} tokens/s", FormatFixed(step.loss(), 4),
-                     FormatFixed(step.perplexity(), 2), FormatCompact(tokens_per_second));
+  const std::string speed =
+      tokens_per_second > 0 ? fmt::format("  {} tokens/s", FormatCompact(tokens_per_second)) : "";
+  return fmt::format("loss {}  perplexity {}{}", FormatFixed(step.loss(), 4),
+                     FormatFixed(step.perplexity(), 2), speed);
 }
 
 std::string FormatEvaluation(const v1::EvaluationResult& evaluation) {
   const std::string bits = std::isnan(evaluation.bits_per_byte())
                                ? "bits per byte not known"
                                : FormatFixed(evaluation.bits_per_byte(), 4) + " bits per byte";
-  return fmt::format("step {}: loss {}  perplexity {}  {}  accuracy {} %  ({} tokens)",
-                     FormatInteger(evaluation.step()), FormatFixed(evaluation.loss(), 4),
-                     FormatFixed(evaluation.perplexity(), 2), bits,
-                     FormatFixed(100 * evaluation.accuracy(), 1),
-                     FormatInteger(evaluation.tokens()));
+  const std::string on =
+      evaluation.tokens() > 0
+          ? fmt::format("  accuracy {} %  ({} tokens)", FormatFixed(100 * evaluation.accuracy(), 1),
+                        FormatInteger(evaluation.tokens()))
+          : "";  // of a checkpoint that was uploaded
+  return fmt::format("step {}: loss {}  perplexity {}  {}{}", FormatInteger(evaluation.step()),
+                     FormatFixed(evaluation.loss(), 4), FormatFixed(evaluation.perplexity(), 2),
+                     bits, on);
 }
 
 }  // namespace wavefield

@@ -20,6 +20,8 @@ bool HasEnded(const v1::Job& job);
 absl::StatusOr<std::string> ParseStateName(const std::string& text);
 
 Color StateColor(v1::JobState state);
+// The job's message without the lines of logs that may follow it: `explain` shows those.
+std::string MessageOf(const v1::Job& job);
 // "waiting for slots: needs 2 slots, 1 is free"; "" where nothing is known.
 std::string WhyInState(const v1::Job& job);
 // "first RUNNING: resumed before step 101": what a command prints of a job it changed.

@@ -88,7 +88,7 @@ Speed AverageSpeed(const LiveState& state) {
 
 std::string Title(const v1::Job& job) {
   const std::string why =
-      job.state_message().empty() ? ReasonText(job.reason()) : EscapedText(job.state_message());
+      job.state_message().empty() ? ReasonText(job.reason()) : EscapedText(MessageOf(job));
   return fmt::format("{}  {}{}{}", EscapedText(ResourceId(job.name())), StateName(job.state()),
                      why.empty() ? "" : ": ", why);
 }

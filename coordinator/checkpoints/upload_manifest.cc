@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "coordinator/admission/admission.h"
@@ -179,9 +180,12 @@ absl::StatusOr<UploadedCheckpoint> ReadUpload(const UploadCheckpointRequest::Beg
   job.mutable_last_step()->set_step(checkpoint.step());
   job.mutable_last_step()->set_total_tokens(checkpoint.total_tokens());
   job.mutable_last_step()->set_loss(checkpoint.loss());
+  job.mutable_last_step()->set_perplexity(std::exp(checkpoint.loss()));
   if (checkpoint.evaluated()) {
     job.mutable_last_evaluation()->set_step(checkpoint.step());
     job.mutable_last_evaluation()->set_loss(checkpoint.evaluation_loss());
+    job.mutable_last_evaluation()->set_perplexity(std::exp(checkpoint.evaluation_loss()));
+    job.mutable_last_evaluation()->set_bits_per_byte(std::nan(""));
   }
   uploaded.record.set_dataset_content_hash(manifest.dataset_content_hash);
   return uploaded;

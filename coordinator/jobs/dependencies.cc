@@ -46,7 +46,7 @@ DependencyState CheckDependencies(const JobRecord& record, const JobLookup& look
           job ? fmt::format(
                     "has {}: {}",
                     job->state() == wavefield::v1::JOB_STATE_FAILED ? "failed" : "been cancelled",
-                    Shortened(job->state_message(), kMaxCauseBytes))
+                    Shortened(FirstLine(job->state_message()), kMaxCauseBytes))
               : "does not exist any more";
       return {DependencyState::Kind::kFailed,
               fmt::format("starts after the success of {}, which {}", name, how),

@@ -78,6 +78,11 @@ absl::Status CheckBudget(const Job& before, const JobSpec& after) {
   const auto& training = after.training();
   const bool other_steps = training.max_steps() != old_training.max_steps();
   if (!other_steps && training.max_minutes() == old_training.max_minutes()) return absl::OkStatus();
+  if (before.reason() == wavefield::v1::JOB_REASON_UPLOADED) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{} holds uploaded checkpoints and has nothing to train; start a job with init_from",
+        before.name()));
+  }
   if (HasAttempt(before.state())) {
     return absl::FailedPreconditionError(
         fmt::format("{} is {}: its budget can be changed while it is queued, is paused or has "

@@ -163,7 +163,7 @@ std::string DescribeExit(const TaskRecord& task, const TaskExited& exited) {
   std::string text =
       fmt::format("rank {} on workers/{} ended with {}", task.rank(), task.worker(), task.ending());
   if (!task.fatal().empty()) text += ": " + task.fatal();
-  if (!exited.last_lines().empty()) text += "; last lines of its log:";
+  if (!exited.last_lines().empty()) text += "\nlast lines of its log:";
   for (int i = std::max(0, exited.last_lines_size() - kMaxLogLines); i < exited.last_lines_size();
        ++i) {
     text += "\n  " + Shortened(exited.last_lines(i), 200);

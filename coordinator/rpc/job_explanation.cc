@@ -63,12 +63,18 @@ std::string DescribeAttempt(const JobRecord& record, absl::Time now) {
   return text;
 }
 
+// Whether a job that ended did so after it had been queued again.
+bool IsOfEarlierTry(const v1::RootCause& cause, const v1::Job& job) {
+  return HasEnded(job.state()) && FromTimestamp(cause.time()) < FromTimestamp(job.queue_time());
+}
+
 // The causes of the record, the newest as the job's own if it is what the job's state is due to.
 void AddRootCauses(const JobRecord& record, v1::JobExplanation& explanation) {
   const v1::Job& job = record.job();
   int rest = record.root_causes_size();
   const bool own = rest > 0 && !HasAttempt(job.state()) && job.state() != v1::JOB_STATE_SUCCEEDED &&
-                   record.root_causes(rest - 1).attempt() == job.attempt();
+                   record.root_causes(rest - 1).attempt() == job.attempt() &&
+                   !IsOfEarlierTry(record.root_causes(rest - 1), job);
   if (own) *explanation.mutable_root_cause() = record.root_causes(--rest);
   while (rest > 0) *explanation.add_earlier() = record.root_causes(--rest);
 }

@@ -43,7 +43,10 @@ std::string TooFewSlots(const SchedulerSnapshot& snapshot, const Decision& decis
                      : unfit == snapshot.unfit.end()
                          ? fmt::format("no worker offers {}", job.device)
                          : fmt::format("no worker offers {} ({})", job.device, unfit->second);
-  if (job.memory > 0) {
+  const bool some_are_small =
+      std::any_of(snapshot.hosts.begin(), snapshot.hosts.end(),
+                  [&](const auto& host) { return host.device == job.device && !Suits(host, job); });
+  if (some_are_small) {
     text += fmt::format(" with {} or more", Gib(job.memory));
   }
   for (const SchedulerSnapshot::AbsentHost& absent : snapshot.absent) {

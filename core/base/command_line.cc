@@ -43,8 +43,9 @@ class JsonConfig final : public CLI::Config {
     try {
       Collect(nlohmann::json::parse(input), {}, items);
     } catch (const nlohmann::json::exception& error) {
-      throw CLI::ConversionError(std::string("the configuration file is not valid JSON: ") +
-                                 error.what());
+      const std::string what = error.what();  // begins with "[json.exception.parse_error.101] "
+      throw CLI::ConversionError("the configuration file is not valid JSON: " +
+                                 what.substr(what.find("] ") + 2));
     }
     return items;
   }

@@ -4,6 +4,7 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/base/file.h"
@@ -88,6 +89,12 @@ absl::StatusOr<Connection> Connection::Open(const ConnectionOptions& options) {
   if (!options.ca_file.empty()) {
     grpc::SslCredentialsOptions ssl;
     WF_ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadFile(options.ca_file, kMaxPemBytes));
+    if (!absl::StrContains(ssl.pem_root_certs, "CERTIFICATE-----")) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--ca-file ", options.ca_file,
+                       " holds no PEM certificate (-----BEGIN CERTIFICATE-----)"));
+    }
+    connection.tls_ = true;
     if (!options.client_certificate_file.empty()) {
       WF_ASSIGN_OR_RETURN(ssl.pem_cert_chain,
                           ReadFile(options.client_certificate_file, kMaxPemBytes));

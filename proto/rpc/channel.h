@@ -24,18 +24,21 @@ struct ConnectionOptions {
 class Connection {
  public:
   // Reads the files named in `options`; does not wait for the server. INVALID_ARGUMENT when a token
-  // would be sent without TLS to an address that is not this machine's, and for files that do not
-  // go together. The token file is read again whenever it has changed.
+  // would be sent without TLS to an address that is not this machine's, for files that do not go
+  // together, and for a `ca_file` without a certificate. The token file is read again whenever it
+  // has changed.
   static absl::StatusOr<Connection> Open(const ConnectionOptions& options);
 
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   const std::string& address() const { return address_; }
+  bool tls() const { return tls_; }
 
   // Credentials and deadline of one call. absl::InfiniteDuration(): none, for watches.
   void Prepare(grpc::ClientContext& context, absl::Duration timeout) const;
 
  private:
   std::string address_;
+  bool tls_ = false;
   std::shared_ptr<TokenFile> token_;  // null: none
   std::shared_ptr<grpc::Channel> channel_;
 };

@@ -105,8 +105,8 @@ TEST_F(CheckpointVerbsTest, PinNoteAndUnpinChangeOnlyWhatTheySay) {
     return grpc::Status::OK;
   };
   EXPECT_EQ(Run({"pin", "first", "--note", "the\nbest"}).out, "first@40-1 pinned: the best\n");
-  EXPECT_EQ(Run({"unpin", "first@20"}).out, "first@20-1 not pinned\n");
-  EXPECT_EQ(Run({"note", "first@20", ""}).exit_code, 0);
+  EXPECT_EQ(Run({"unpin", "first@20"}).out, "first@20-1 is no longer pinned\n");
+  EXPECT_EQ(Run({"note", "first@20", ""}).out, "first@20-1 has no note\n");
   EXPECT_EQ(Run({"pin", "missing"}).exit_code, 3);
   ASSERT_EQ(updates.size(), 3u);
   EXPECT_EQ(updates[0].checkpoint().name(), "jobs/first/checkpoints/40-1");
@@ -114,6 +114,7 @@ TEST_F(CheckpointVerbsTest, PinNoteAndUnpinChangeOnlyWhatTheySay) {
   EXPECT_THAT(updates[1].update_mask().paths(), ElementsAre("pinned"));
   EXPECT_THAT(updates[2].update_mask().paths(), ElementsAre("note"));
   EXPECT_FALSE(updates[0].request_id().empty());
+  EXPECT_EQ(Run({"note", "first@20", "good"}).out, "first@20-1: good\n");
 }
 
 TEST_F(CheckpointVerbsTest, VerifyFailsWhereFilesAreDamaged) {

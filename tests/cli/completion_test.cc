@@ -33,6 +33,13 @@ class CompletionTest : public testing::Test {
       response.add_workers()->set_name("workers/w1");
       return grpc::Status::OK;
     };
+    cluster_.list_datasets = [](const v1::ListDatasetsRequest&,
+                                v1::ListDatasetsResponse& response) {
+      response.add_datasets()->set_name("datasets/books");
+      return grpc::Status::OK;
+    };
+    directory_.Write(".config/wavefield/profiles/home.json",
+                     "{\"address\": \"" + cluster_.address() + "\"}");
   }
   std::string Script(const std::string& shell) {
     const CommandResult result = RunWavefield(cluster_.address(), {"completion", shell});
@@ -126,6 +133,35 @@ TEST_F(CompletionTest, IdsThatTheCoordinatorHas) {
     EXPECT_THAT(Offers(shell, {"cancel", "al"}, gone), IsEmpty()) << "and no word of its error";
   }
   EXPECT_THAT(Offers("bash", {"jobs", "--filter", ""}), IsEmpty()) << "left to file names";
+}
+
+TEST_F(CompletionTest, ProfilesAndDatasets) {
+  for (const char* shell : kShells) {
+    SCOPED_TRACE(shell);
+    EXPECT_THAT(Offers(shell, {"profiles", "use", "h"}), ElementsAre("home"));
+    EXPECT_THAT(Offers(shell, {"jobs", "--profile", "h"}), ElementsAre("home"));
+    EXPECT_THAT(Offers(shell, {"data", "show", "b"}), ElementsAre("books"));
+  }
+}
+
+TEST_F(CompletionTest, TheClusterThatIsNamedOnTheLineIsAsked) {
+  std::string gone;
+  { gone = FakeCluster().address(); }
+  const size_t colon = cluster_.address().find(':');
+  const std::string host = cluster_.address().substr(0, colon);
+  const std::string port = cluster_.address().substr(colon + 1);
+  for (const char* shell : kShells) {
+    SCOPED_TRACE(shell);
+    EXPECT_THAT(Offers(shell, {"--address", cluster_.address(), "pause", "b"}, gone),
+                ElementsAre("beta"));
+    EXPECT_THAT(Offers(shell, {"pause", "--address=" + cluster_.address(), "b"}, gone),
+                ElementsAre("beta"));
+    EXPECT_THAT(Offers(shell, {"--profile", "nobody", "pause", "b"}), IsEmpty());
+    EXPECT_THAT(Offers(shell, {"--profile", "home", "pause", "b"}), ElementsAre("beta"));
+  }
+  // As bash takes it apart.
+  EXPECT_THAT(Offers("bash", {"pause", "--address", "=", host, ":", port, "b"}, gone),
+              ElementsAre("beta"));
 }
 
 TEST_F(CompletionTest, NothingThatACoordinatorSendsIsRun) {

@@ -404,11 +404,22 @@ TEST_F(DownloadTest, ContinuesByItselfAfterALostConnection) {
   ExpectComplete();
 }
 
-TEST_F(DownloadTest, ReplacesFilesOfAnotherCheckpoint) {
+TEST_F(DownloadTest, ReplacesFilesThatBelongToNoCheckpoint) {
   directory_.Write(std::string("out/") + kModel, RandomBytes(5500, seed_ + 7));
-  directory_.Write("out/manifest.json", "{}");
   ASSERT_EQ(Download().exit_code, 0);
   ExpectComplete();
+}
+
+TEST_F(DownloadTest, AnotherCheckpointIsNotOverwritten) {
+  directory_.Write(std::string("out/") + kModel, "another");
+  directory_.Write("out/manifest.json", "{}");
+  const CommandResult result = Download();
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr(output_.string() + " holds another checkpoint"));
+  EXPECT_EQ(served_, 0);
+  EXPECT_EQ(ReadText(output_ / kModel), "another");
+  EXPECT_EQ(ReadText(output_ / "manifest.json"), "{}");
+  EXPECT_EQ(std::distance(fs::directory_iterator(output_), {}), 2) << "nothing is written";
 }
 
 TEST_F(DownloadTest, RefusesDataThatDoesNotMatchItsChecksum) {
@@ -419,6 +430,16 @@ TEST_F(DownloadTest, RefusesDataThatDoesNotMatchItsChecksum) {
   EXPECT_THAT(result.err, HasSubstr("checksum"));
   EXPECT_FALSE(fs::exists(output_ / kModel));
   EXPECT_FALSE(fs::exists(output_ / "manifest.json"));
+}
+
+TEST_F(DownloadTest, SaysWhatTheCatalogueKnowsOfDamage) {
+  contents_[kModel][77] = static_cast<char>(contents_[kModel][77] ^ 1);
+  checkpoint_.set_damage("the model is not as it was written");
+  const CommandResult result = Download();
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, HasSubstr("(the model is not as it was written)"));
+  EXPECT_THAT(result.err, HasSubstr("running the command again does not help"));
+  EXPECT_TRUE(fs::is_empty(output_));
 }
 
 TEST_F(DownloadTest, RefusesPathsThatLeaveTheDirectory) {

@@ -126,13 +126,13 @@ TEST(LiveViewTest, NoLineIsWiderThanTheTerminal) {
 
 TEST(LiveViewTest, TextFromElsewhereCannotCommandTheTerminal) {
   LiveState state = RunningJob();
-  state.job.set_state_message("red \x1b[31m and\nanother line \xC2\x9B");
+  state.job.set_state_message("red \x1b[31m \xC2\x9B and\nlines of a log");
   state.job.add_warnings("bell \a");
   state.lost_connection = "\x1b]0;title\a";
   const auto lines = RenderLiveView(state, {.width = 300}, kNow);
   EXPECT_THAT(lines, Each(Not(testing::ContainsRegex("[\x01-\x1f\x7f]"))));
   EXPECT_THAT(lines, Each(Not(HasSubstr("\xC2\x9B"))));
-  EXPECT_THAT(lines[0], HasSubstr("red \\x1b[31m and\\nanother line \\u009b"));
+  EXPECT_THAT(lines[0], HasSubstr("red \\x1b[31m \\u009b and"));
 }
 
 TEST(LiveViewTest, ALostConnectionAndSilenceAreSaid) {

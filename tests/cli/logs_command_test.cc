@@ -21,6 +21,7 @@ class LogsCommandTest : public ::testing::Test {
     cluster_.get_job = [this](const v1::GetJobRequest& request, v1::Job& job) {
       job.set_name(request.name());
       job.mutable_spec()->mutable_resources()->set_world_size(ranks_);
+      job.set_attempt(attempts_);
       return grpc::Status::OK;
     };
     cluster_.read_logs = [this](const v1::ReadLogsRequest& request,
@@ -43,6 +44,7 @@ class LogsCommandTest : public ::testing::Test {
   }
 
   std::atomic<int> ranks_ = 1;
+  std::atomic<int> attempts_ = 2;
   v1::ReadLogsRequest request_;
   std::function<grpc::Status(grpc::ServerWriter<v1::ReadLogsResponse>&)> answer_ = [](auto&) {
     return grpc::Status::OK;
@@ -105,6 +107,30 @@ TEST_F(LogsCommandTest, NamesRanksWhereThereAreSeveral) {
   EXPECT_THAT(several.err, HasSubstr("attempt 2"));
   EXPECT_THAT(several.err, HasSubstr("7 lines are missing here"));
   EXPECT_EQ(Run({"a", "--rank", "1"}).out, "one\ntwo\nthree\neleven\n");
+}
+
+TEST_F(LogsCommandTest, WhatTheJobDoesNotHaveIsRefused) {
+  const auto refusal = [&](std::vector<std::string> arguments) {
+    const CommandResult result = Run(std::move(arguments));
+    EXPECT_EQ(result.exit_code, 2);
+    return result.err;
+  };
+  EXPECT_THAT(refusal({"a", "--rank", "1"}), HasSubstr("jobs/a has only rank 0"));
+  ranks_ = 2;
+  EXPECT_THAT(refusal({"a", "--rank", "9"}), HasSubstr("jobs/a has ranks 0 to 1"));
+  EXPECT_THAT(refusal({"a", "-f", "--rank", "2"}), HasSubstr("jobs/a has ranks 0 to 1"));
+  EXPECT_THAT(refusal({"a", "--attempt", "7"}), HasSubstr("jobs/a has attempts 1 to 2"));
+  attempts_ = 0;
+  EXPECT_THAT(refusal({"a", "--attempt", "1"}), HasSubstr("jobs/a has no attempt yet"));
+  EXPECT_EQ(Run({"a", "-f", "--attempt", "1"}).exit_code, 0) << "it may come";
+}
+
+TEST_F(LogsCommandTest, NumbersThatAreNoneSayWhatIsAllowed) {
+  for (const char* flag : {"--tail", "--attempt"}) {
+    const CommandResult result = Run({"a", flag, "0"});
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_THAT(result.err, HasSubstr("1073741824")) << flag;
+  }
 }
 
 TEST_F(LogsCommandTest, TerminalsAreSafeFromWhatRanksPrint) {

@@ -84,6 +84,19 @@ TEST_F(ProfilesTest, LoginKeepsNothingThatDoesNotWork) {
   EXPECT_EQ(Run({"login"}).exit_code, 2);
 }
 
+TEST_F(ProfilesTest, AnAddressWithoutAPortIsRefused) {
+  for (const char* address : {"somewhere", "somewhere:", ":7070", "somewhere:99999", "::1"}) {
+    for (const CommandResult& result :
+         {Run({"login", address, "--no-token"}), Run({"jobs", "--address", address})}) {
+      EXPECT_EQ(result.exit_code, 2) << address;
+      EXPECT_THAT(result.err, HasSubstr("HOST:PORT")) << address;
+    }
+  }
+  for (const char* address : {"unix:/nowhere", "[::1]:1", "dns:localhost:1", "127.0.0.1:1"}) {
+    EXPECT_EQ(Run({"jobs", "--address", address, "--timeout", "0.2"}).exit_code, 4) << address;
+  }
+}
+
 TEST_F(ProfilesTest, ATokenThatIsTypedIsNotShown) {
   TerminalProgram terminal("", {"login", cluster_.address()}, TerminalProgram::Streams::kAll,
                            Environment());

@@ -57,6 +57,26 @@ TEST(ParseSpecTest, LabelsAreFree) {
   EXPECT_EQ(spec.labels().at("team"), "a");
 }
 
+TEST(ParseSpecTest, TakesTheSpecificationOfAJob) {
+  v1::JobSpec spec;
+  ASSERT_TRUE(ParseSpec(R"({"name": "jobs/a", "state": "JOB_STATE_RUNNING", "uid": "7",
+                            "spec": {"dataset": "gcide", "training": {"max_steps": "40"}}})",
+                        "job.json", spec)
+                  .ok());
+  EXPECT_EQ(spec.dataset(), "gcide");
+  EXPECT_EQ(spec.training().max_steps(), 40);
+  for (const char* json : {R"({"name": "jobs/a", "spec": 3})", R"({"name": "a", "spec": {"x": 1}})",
+                           R"({"spec": {"dataset": "gcide"}})"}) {
+    EXPECT_EQ(ParseSpec(json, "job.json", spec).code(), absl::StatusCode::kInvalidArgument) << json;
+  }
+}
+
+TEST(ParseSpecTest, SaysWhereTheJsonIsWrong) {
+  v1::JobSpec spec;
+  EXPECT_THAT(MessageOf(ParseSpec("{", "spec.json", spec)),
+              testing::StartsWith("spec.json: not valid JSON: parse error at line 1"));
+}
+
 TEST(ParseSpecTest, RefusesWhatIsNotAnObjectOfTheRightTypes) {
   for (const char* json : {"", "[]", "3", "{", "{\"priority\": \"high\"}", "{\"training\": 3}",
                            "{\"training\": {\"batch_size\": 1.5}}"}) {

@@ -130,6 +130,8 @@ TEST_F(JobVerbs, AJobThatWasPausedAtItsEndIsResumedAndSucceeds) {
 
 TEST_F(JobVerbs, UpdatesAreGuardedByTheEtagAndRetried) {
   Create("x");
+  // The scheduler's word on why it waits changes the etag, too.
+  WaitForJob("x", [](const v1::Job& job) { return !job.state_message().empty(); });
   v1::UpdateJobRequest request;
   request.mutable_job()->set_name("jobs/x");
   request.mutable_job()->mutable_spec()->set_priority(5);

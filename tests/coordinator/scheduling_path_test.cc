@@ -256,9 +256,8 @@ TEST_F(SchedulingPath, ACordonedWorkerGetsNothingNewAndKeepsWhatRuns) {
   EXPECT_EQ(cordoned->used_slots(), 1);
   EXPECT_EQ(cordoned->state(), v1::WORKER_STATE_READY);
   Submit("waiting", 1);
-  EXPECT_EQ(
-      WaitForReason("waiting", v1::JOB_REASON_WAITING_FOR_WORKERS).state_message(),
-      "needs 1 cpu slot; no worker offers cpu with 0.1 GiB or more; 2 on the cordoned workers/a");
+  EXPECT_EQ(WaitForReason("waiting", v1::JOB_REASON_WAITING_FOR_WORKERS).state_message(),
+            "needs 1 cpu slot; no worker offers cpu; 2 on the cordoned workers/a");
   EXPECT_EQ(GetJob("running").state(), v1::JOB_STATE_STARTING);
   const v1::JobExplanation waiting = Explain("waiting");
   ASSERT_EQ(waiting.blockers_size(), 1);

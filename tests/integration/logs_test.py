@@ -93,7 +93,7 @@ class Logs(PrintingCluster):
         self.assertEqual(self.texts("crash", "--tail", 2), expected[-2:])
         self.assertEqual(self.texts("crash", "--since", "1h"), expected + expected)
         self.assertEqual(self.texts("crash", "--since", "2999-01-01"), [])
-        self.assertEqual(self.texts("crash", "--rank", 1), [])
+        self.assertEqual(self.run_cli("logs", "crash", "--rank", 1, check=False).returncode, 2)
         line = self.messages("crash", "--tail", 1)[0]["lines"][0]
         self.assertEqual((line["attempt"], line["rank"], line["worker"]), (2, 0, "workers/w1"))
         self.assertEqual(self.run_cli("logs", "crash", "--since", "soon", check=False).returncode, 2)
@@ -126,7 +126,8 @@ class Logs(PrintingCluster):
         type(self).start_worker()
         wait_for("the lines", lambda: len(self.texts("lost", "--attempt", 1)) >= 3000)
         self.assertEqual(self.texts("lost", "--attempt", 1), self.printed(3000))
-        wait_for("the second attempt", lambda: len(self.texts("lost", "--attempt", 2)) >= 3000)
+        wait_for("the second attempt", lambda: int(self.job("lost")["attempt"]) == 2)
+        wait_for("its lines", lambda: len(self.texts("lost", "--attempt", 2)) >= 3000)
         self.run_cli("cancel", "lost", "--wait")
         self.assertEqual(self.run_cli("logs", "-f", "lost").stdout.splitlines(), 2 * self.printed(3000))
         self.assertEqual(list((self.directory / "worker/log-outbox").iterdir()), [])

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import hashlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -48,6 +49,11 @@ class Client(ClusterTest):
 
     def test_the_package_is_the_installed_one(self):
         self.assertTrue(pathlib.Path(wavefield.__file__).is_relative_to(client_environment.FOLDER))
+
+    def test_the_version_and_a_client_can_be_printed(self):
+        self.assertEqual(wavefield.__version__, importlib.metadata.version("wavefield"))
+        with wavefield.Client("127.0.0.1:1", token="secret-of-alice") as client:
+            self.assertEqual(repr(client), "wavefield.Client('127.0.0.1:1')")
 
     def test_a_job_succeeds_and_is_as_the_command_line_shows_it(self):
         self.assertEqual(wavefield.state_of(self.ended), "SUCCEEDED", self.logs())
@@ -209,6 +215,20 @@ class Client(ClusterTest):
         self.client.download("first", target)
         self.assertEqual((target / file.path).read_bytes(), whole)
 
+    def test_another_checkpoint_is_not_written_over(self):
+        def content():
+            return {path: path.read_bytes() for path in target.glob("**/*") if path.is_file()}
+
+        target = self.directory / "taken"
+        self.client.download("first@30", target)
+        before = content()
+        with self.assertRaisesRegex(wavefield.FailedPrecondition, f"{target} holds another .* take another directory"):
+            self.client.download("first@40", target)
+        self.assertEqual(content(), before)
+        next(target.glob("model-*.safetensors")).unlink()
+        self.client.download("first@30", target)
+        self.assertEqual(content(), before)
+
     def test_evaluation_generation_and_audit(self):
         progress = []
         result = self.client.evaluate("first@40", dataset="words", max_tokens=500, on_progress=progress.append)
@@ -233,6 +253,17 @@ class Client(ClusterTest):
         self.assertEqual(sorted(violations), ["max_steps", "training.bach_size", "training.max_steps"])
         self.assertIn("batch_size", violations["training.bach_size"])
         self.assertIn("training.max_steps", violations["max_steps"])
+        self.assertEqual(violations["training.max_steps"], "'many' is not a whole number of 64 bits")
+        for value in ("many", 1.5, 1 << 70, [1], {}, True):
+            with self.assertRaisesRegex(wavefield.InvalidSpec, "^training.max_steps: .* is not a whole number"):
+                wavefield.build_spec(fields={"training.max_steps": value})
+        for field, value, said in (
+                ("dataset", 5, "5 is not text"), ("training.dropout", "x", "'x' is not a number"),
+                ("training", 7, "7 is not an object"),
+                ("labels", ["a"], r"\['a'\] is not an object"), ("after", [7], r"\[7\] does not fit: "),
+                ("model.attention_layers", ["x"], r"\['x'\] does not fit: ")):
+            with self.assertRaisesRegex(wavefield.InvalidSpec, f"^{field}: {said}"):
+                wavefield.build_spec(fields={field: value})
         with self.assertRaises(wavefield.InvalidSpec) as raised:
             self.client.submit(spec(max_steps=-1, batch_size=0), name="wrong")
         self.assertLessEqual({"training.max_steps", "training.batch_size"},
@@ -242,6 +273,37 @@ class Client(ClusterTest):
                 wavefield.build_spec(text if text != "[1]" else [1])
         with self.assertRaises(wavefield.NotFound):
             self.client.get("wrong")
+
+    def test_what_is_wrong_is_said_once(self):
+        for wrong in ({"max_steps": -1}, {"max_steps": -1, "batch_size": 0}, {"max_steps": "many"},
+                      {"max_steps": "many", "batch_size": "few"}):
+            with self.assertRaises(wavefield.InvalidSpec) as raised:
+                self.client.submit(spec(**wrong), name="wrong")
+            self.assertEqual(len(raised.exception.violations), len(wrong))
+            for field in wrong:
+                self.assertEqual(str(raised.exception).count(field), 1, raised.exception)
+        more = wavefield.Violation("b", "is 2")
+        self.assertEqual(str(wavefield.InvalidSpec("a is 1", violations=[wavefield.Violation("a", "is 1"), more])),
+                         "a is 1\n  b: is 2")
+
+    def test_only_specifications_are_invalid_specs(self):
+        for field, ask in {
+                "filter": lambda: list(self.client.list("foo")),
+                "order_by": lambda: list(self.client.checkpoints(order_by="foo")),
+                "stride": lambda: self.client.metrics("first", stride=-1),
+                "checkpoint.note": lambda: self.client.note("first", "x" * 2000),
+                "temperature": lambda: list(self.client.generate("first", "a", temperature=-1)),
+                "update_mask": lambda: self.client.update("first"),
+                "request_id": lambda: self.client.submit(spec(), request_id="x" * 2000)}.items():
+            with self.assertRaises(wavefield.InvalidArgument) as raised:
+                ask()
+            self.assertIs(type(raised.exception), wavefield.InvalidArgument, field)
+            self.assertEqual([found.field for found in raised.exception.violations], [field])
+        for ask in (lambda: self.client.submit(spec(max_steps=-1)),
+                    lambda: self.client.submit_grid(spec(), {"training.max_steps": [-1]}, name="wrong"),
+                    lambda: self.client.update("first", priority=5000)):
+            with self.assertRaises(wavefield.InvalidSpec):
+                ask()
 
     def test_errors_have_types(self):
         for ask in (lambda: self.client.get("nobody"), lambda: self.client.checkpoint("first@7"),
@@ -279,6 +341,18 @@ class Client(ClusterTest):
         self.client.cancel("endless")
         self.assertEqual(wavefield.state_of(self.client.wait("endless")), "CANCELLED")
         self.assertEqual(wavefield.state_of(self.client.cancel("endless")), "CANCELLED")
+
+    def test_a_closed_client_says_so(self):
+        client = wavefield.Client(self.address)
+        self.assertEqual(client.get("first").name, "jobs/first")
+        changes = client.watch_all()
+        next(changes)
+        client.close()
+        for ask in (lambda: client.get("first"), lambda: list(client.list()), lambda: client.wait("first"),
+                    lambda: next(changes), lambda: list(client.generate("first", "a")),
+                    lambda: client.create_dataset("closed", [__file__])):
+            with self.assertRaisesRegex(wavefield.FailedPrecondition, "the client is closed"):
+                ask()
 
     def test_a_watch_outlasts_a_restart_of_the_coordinator(self):
         job = self.client.submit(spec(max_steps=1000000), name="watched")
@@ -429,6 +503,28 @@ class Strange(unittest.TestCase):
                             JobService__ReadLogs=read)
         self.assertEqual([line.text for line in client.logs("a", follow=True)], ["first"])
         self.assertEqual(asked, ["", "", ""])
+
+    def test_a_wait_ends_at_its_timeout(self):
+        api, ended = wavefield.api, threading.Event()
+        self.addCleanup(ended.set)
+
+        def watch(request, context):
+            if request.name == "jobs/away":
+                context.abort(grpc.StatusCode.UNAVAILABLE, "goes away")
+            yield api.WatchJobResponse(revision=1, job=api.Job(state=api.JobState.Value("JOB_STATE_RUNNING")))
+            if request.name == "jobs/breaks":
+                context.abort(grpc.StatusCode.UNAVAILABLE, "goes away")
+            ended.wait()
+        client, start = self.serve(JobService__WatchJob=watch), time.monotonic()
+        for job in ("runs", "breaks"):
+            said = f"jobs/{job} did not end within 0.5 s: it was RUNNING"
+            with self.assertRaisesRegex(wavefield.DeadlineExceeded, said):
+                client.wait(job, timeout=0.5)
+        with self.assertRaisesRegex(wavefield.DeadlineExceeded, "nothing was heard"):
+            client.wait("runs", timeout=0)
+        self.assertLess(time.monotonic() - start, 10)
+        with self.assertRaises(wavefield.Unavailable):
+            client.wait("away", timeout=20)
 
     def test_a_watch_gives_up_in_time(self):
         def watch(request, context):

@@ -137,6 +137,14 @@ class Verbs(ClusterTest):
         self.assertEqual(api.RootCause.Kind.Name(cause.kind), "DEPENDENCY_FAILED")
         self.assertTrue(cause.advice)
 
+    def test_a_wait_that_takes_too_long_leaves_the_job_alone(self):
+        self.client.submit(spec(training=LONG), name="waited-for")
+        with self.assertRaisesRegex(wavefield.DeadlineExceeded, "jobs/waited-for did not end within 1 s"):
+            self.client.wait("waited-for", timeout=1)
+        self.assertFalse(wavefield.has_ended(self.client.get("waited-for")))
+        self.client.cancel("waited-for")
+        self.assertEqual(wavefield.state_of(self.client.wait("waited-for", timeout=60)), "CANCELLED")
+
     def test_bulk_cancel_shows_first_and_a_watch_of_all_sees_it(self):
         seen, reader = {}, wavefield.Client(self.address)
         self.addCleanup(reader.close)
@@ -173,6 +181,9 @@ class Verbs(ClusterTest):
         self.assertEqual(len(list(self.client.logs("talks", tail=1))), 1)
         future = datetime.timedelta(seconds=-3600)
         self.assertEqual(list(self.client.logs("talks", since=future)), [])
+        for since in ("1h", 3600, datetime.date.today()):
+            with self.assertRaisesRegex(wavefield.InvalidArgument, "a datetime, or a timedelta"):
+                list(self.client.logs("talks", since=since))
 
     # ---- checkpoints
 
@@ -189,6 +200,12 @@ class Verbs(ClusterTest):
         with self.assertRaises(wavefield.FailedPrecondition) as refused:
             self.client.delete_checkpoint("tree@10")
         self.assertIn("pinned", refused.exception.message)
+        for job in ("tree", "jobs/tree", self.client.get("tree")):
+            with self.assertRaisesRegex(wavefield.InvalidArgument, "names no checkpoint: write tree@STEP"):
+                self.client.delete_checkpoint(job)
+        twenty = self.client.checkpoint("tree@20")
+        for named in ("tree@20", twenty.name, twenty):
+            self.assertEqual(self.client.delete_checkpoint(named, validate_only=True).step, 20)
         decisions = self.client.delete_checkpoints("step<30", "tree", validate_only=True)
         self.assertEqual([(found.checkpoint.step, found.removed) for found in decisions], [(20, True), (10, False)])
         self.client.delete_checkpoints("step<30", "tree")
@@ -224,6 +241,8 @@ class Verbs(ClusterTest):
         shard.write_bytes(data)
         self.assertIn(shard.name, self.client.verify("tree@30").damage)
         self.assertEqual([found.step for found in self.client.checkpoints("tree", filter="damaged=true")], [30])
+        with self.assertRaisesRegex(wavefield.DataLoss, f"is damaged .*{shard.name}.* take another checkpoint"):
+            self.client.download("tree@30", self.directory / "damaged")
 
         orphan = self.directory / "storage/checkpoints/nobody/000000000001-1"
         orphan.mkdir(parents=True)

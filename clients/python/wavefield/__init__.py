@@ -1,5 +1,7 @@
 """Client of the Wavefield training service: `wavefield.Client`."""
 
+from importlib import metadata
+
 from . import api
 from .client import Client
 from .errors import (Aborted, AlreadyExists, Cancelled, DataLoss, DeadlineExceeded, FailedPrecondition, Internal,
@@ -16,3 +18,5 @@ __all__ = [
     "ResourceExhausted", "Table", "Unauthenticated", "Unavailable", "Unimplemented", "Violation", "WavefieldError",
     "api", "build_spec", "has_ended", "state_of", "to_dict",
 ]
+
+__version__ = metadata.version(__name__)

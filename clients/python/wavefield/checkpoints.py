@@ -19,8 +19,8 @@ class Checkpoints(Calls):
 
     def download(self, checkpoint, directory, on_progress=None):
         """Brings a checkpoint's files into `directory` and returns the Checkpoint. Every file is checked against its
-        SHA-256 (else DataLoss); what an earlier try left is gone on with. on_progress: called with bytes so far, and
-        in all."""
+        SHA-256 (else DataLoss); what an earlier try left is gone on with. A directory that holds another checkpoint
+        is left as it is: FailedPrecondition. on_progress: called with bytes so far, and in all."""
         found = self.checkpoint(checkpoint)
         Download(self._connection, found, directory, on_progress).run()
         return found
@@ -57,9 +57,11 @@ class Checkpoints(Calls):
         return found
 
     def delete_checkpoint(self, checkpoint, *, validate_only=False, request_id=None):
-        """Removes one; FailedPrecondition says why it cannot be."""
-        return self._connection.unary("CheckpointService.DeleteCheckpoint", name=names.checkpoint_name(checkpoint),
-                                      validate_only=validate_only, request_id=request_id_or_new(request_id))
+        """Removes one, which must be named: a job alone does not mean its newest here. FailedPrecondition says why it
+        cannot be."""
+        return self._connection.unary(
+            "CheckpointService.DeleteCheckpoint", name=names.chosen_checkpoint_name(checkpoint),
+            validate_only=validate_only, request_id=request_id_or_new(request_id))
 
     def delete_checkpoints(self, filter, job=None, *, validate_only=False, request_id=None):
         """Removes those that `filter` selects and that may be removed; a CheckpointDecision for each that it selects."""

@@ -32,6 +32,9 @@ class Client(Jobs, History, Checkpoints, Inference, Cluster):
         that is used now."""
         return cls(timeout=timeout, **profiles.load(name))
 
+    def __repr__(self):
+        return f"wavefield.Client({self._connection.address!r})"
+
     def __enter__(self):
         return self
 
@@ -39,4 +42,5 @@ class Client(Jobs, History, Checkpoints, Inference, Cluster):
         self.close()
 
     def close(self):
+        """Ends what is under way; calls raise FailedPrecondition from then on."""
         self._connection.close()

@@ -1,5 +1,6 @@
 """The channel to one coordinator: calls with deadlines, retries, the token, and typed errors."""
 
+import contextlib
 import ipaddress
 import json
 import pathlib
@@ -37,7 +38,7 @@ class Connection:
     """Thread-safe. Methods are named as "JobService.GetJob"; requests are given by their fields."""
 
     def __init__(self, address, token, ca, timeout, client_certificate=None, client_key=None):
-        self.address, self._timeout = address, timeout
+        self.address, self._timeout, self._closed = address, timeout, False
         if bool(client_certificate) != bool(client_key) or (client_certificate and not ca):
             raise errors.InvalidArgument("client_certificate, client_key and ca go together")
         if token and not ca and not _is_loopback(address):
@@ -53,15 +54,14 @@ class Connection:
             self._channel = grpc.insecure_channel(address, options=_OPTIONS)
 
     def close(self):
+        self._closed = True
         self._channel.close()
 
     def unary(self, method, **fields):
         """The answer of a call that takes no longer than the client's timeout."""
         call, request = self._prepare(method, fields, self._channel.unary_unary)
-        try:
+        with self._typed_errors(method):
             return call(request, timeout=self._timeout, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise errors.from_rpc(error, self.address) from None
 
     def pages(self, method, **fields):
         """All pages of a list."""
@@ -76,13 +76,12 @@ class Connection:
     def stream(self, method, timeout=None, **fields):
         """The answers of a stream; it is cancelled where the iterator is closed."""
         call, request = self._prepare(method, fields, self._channel.unary_stream)
-        answers = call(request, timeout=timeout, metadata=self._metadata)
-        try:
-            yield from answers
-        except grpc.RpcError as error:
-            raise errors.from_rpc(error, self.address) from None
-        finally:
-            answers.cancel()
+        with self._typed_errors(method):
+            answers = call(request, timeout=timeout, metadata=self._metadata)
+            try:
+                yield from answers
+            finally:
+                answers.cancel()
 
     def exchange(self, method, requests, on_end):
         """The answers of a stream both ways; `requests` yields the fields of what is sent. on_end: called when it is
@@ -90,15 +89,27 @@ class Connection:
         service, name = method.split(".")
         message = api.message_class(api.method(service, name).input_type.full_name)
         call, _ = self._prepare(method, {}, self._channel.stream_stream)
-        answers = call((message(**fields) for fields in requests), metadata=self._metadata)
-        answers.add_callback(on_end)
+        with self._typed_errors(method):
+            answers = call((message(**fields) for fields in requests), metadata=self._metadata)
+            answers.add_callback(on_end)
+            try:
+                yield from answers
+            finally:
+                answers.cancel()
+                on_end()
+
+    @contextlib.contextmanager
+    def _typed_errors(self, method):
         try:
-            yield from answers
+            yield
         except grpc.RpcError as error:
-            raise errors.from_rpc(error, self.address) from None
-        finally:
-            answers.cancel()
-            on_end()
+            if self._closed and error.code() == grpc.StatusCode.CANCELLED:
+                raise _closed_error() from None
+            raise errors.from_rpc(error, self.address, method) from None
+        except ValueError:
+            if self._closed:  # grpc's error for it
+                raise _closed_error() from None
+            raise
 
     @staticmethod
     def _prepare(method, fields, connect):
@@ -108,6 +119,10 @@ class Connection:
                        request_serializer=lambda request: request.SerializeToString(),
                        response_deserializer=api.message_class(found.output_type.full_name).FromString)
         return call, api.message_class(found.input_type.full_name)(**fields)
+
+
+def _closed_error():
+    return errors.FailedPrecondition("the client is closed")
 
 
 def _is_loopback(address):

@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 
-from .errors import DataLoss
+from .errors import DataLoss, FailedPrecondition
 from .watching import retried
 
 MANIFEST = "manifest.json"
@@ -27,7 +27,7 @@ class Download:
     earlier try), is not fetched again."""
 
     def __init__(self, connection, checkpoint, directory, on_progress=None):
-        self._connection, self._checkpoint = connection, checkpoint
+        self._connection, self._checkpoint, self._directory = connection, checkpoint, pathlib.Path(directory)
         self._on_progress = on_progress or (lambda done, total: None)
         if len(checkpoint.files) > _MAX_FILES:
             raise _protocol_error(f"{len(checkpoint.files)} files; at most {_MAX_FILES} are accepted")
@@ -40,9 +40,10 @@ class Download:
                 raise _protocol_error(f"{file.path} is listed twice")
             if file.bytes < 0 or not re.fullmatch("[0-9a-f]{64}", file.sha256):
                 raise _protocol_error(f"{file.path} has {file.bytes} bytes and the SHA-256 '{file.sha256}'")
-            self._files[file.path] = _PartialFile(file, pathlib.Path(directory))
+            self._files[file.path] = _PartialFile(file, self._directory)
 
     def run(self):
+        self._refuse_another()
         for file in self._files.values():
             file.prepare()
         with contextlib.ExitStack() as opened:
@@ -50,13 +51,22 @@ class Download:
                 file.open(opened)
             retried(self._fetch, self._received, connected=True)
         for file in self._files.values():
-            file.verify()
+            if not file.verify():
+                raise DataLoss(f"{file.path} does not match its checksum; it was deleted here: {self._advice()}")
         # The manifest last: where it is, the checkpoint is complete.
-        manifest = self._files.pop(MANIFEST, None)
-        if manifest:
-            manifest.withdraw()
-        for file in [*self._files.values(), *filter(None, [manifest])]:
-            file.publish()
+        for path in sorted(self._files, key=lambda path: path == MANIFEST):
+            self._files[path].publish()
+
+    def _refuse_another(self):
+        manifest = self._files.get(MANIFEST)
+        if os.path.lexists(self._directory / MANIFEST) and not (manifest and manifest.is_there()):
+            raise FailedPrecondition(f"{self._directory} holds another checkpoint: its {MANIFEST} is not that of "
+                                     f"{self._checkpoint.name}; take another directory")
+
+    def _advice(self):
+        if self._checkpoint.damage:
+            return f"{self._checkpoint.name} is damaged ({self._checkpoint.damage}); take another checkpoint"
+        return "download again to fetch it anew; if that does not help, verify() says whether the checkpoint is damaged"
 
     def _fetch(self):
         if self._complete():
@@ -89,7 +99,7 @@ class _PartialFile:
     """One file, which has its own name once it is complete and right."""
 
     def __init__(self, description, directory):
-        self.bytes, self.received = description.bytes, 0
+        self.path, self.bytes, self.received = description.path, description.bytes, 0
         self._sha256 = description.sha256
         self._target = directory / description.path
         self._partial = self._target.with_name(f"{self._target.name}.{description.sha256[:12]}.part")
@@ -99,9 +109,13 @@ class _PartialFile:
     def complete(self):
         return self.received == self.bytes
 
+    def is_there(self):
+        """Under its own name, and right."""
+        return self._is_right(self._target)
+
     def prepare(self):
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._at_target = self._is_right(self._target)
+        self._at_target = self.is_there()
         if self._at_target:
             self.received = self.bytes
         elif self._partial.exists():
@@ -126,15 +140,11 @@ class _PartialFile:
             os.fsync(self._stream.fileno())
 
     def verify(self):
-        if self._at_target or self._is_right(self._partial):
-            return
-        self._partial.unlink()
-        raise DataLoss(f"{self._target.name} does not match its checksum; it was deleted here: download again to "
-                       "fetch it anew")
-
-    def withdraw(self):
-        if not self._at_target:
-            self._target.unlink(missing_ok=True)
+        """Whether what came is right; it is deleted where it is not."""
+        right = self._at_target or self._is_right(self._partial)
+        if not right:
+            self._partial.unlink()
+        return right
 
     def publish(self):
         if not self._at_target:

@@ -29,7 +29,8 @@ class WavefieldError(Exception):
     def __init__(self, message, *, code=None, reason="", violations=()):
         self.message, self.reason, self.violations = message, reason, tuple(violations)
         self.code = code or type(self).code
-        super().__init__("\n  ".join([message, *map(str, self.violations)]))
+        unsaid = [str(found) for found in self.violations if not _says(message, found)]
+        super().__init__("\n  ".join([message, *unsaid]))
 
 
 class InvalidArgument(WavefieldError):
@@ -37,7 +38,7 @@ class InvalidArgument(WavefieldError):
 
 
 class InvalidSpec(InvalidArgument):
-    """Fields are wrong; `violations` names every one of them."""
+    """A job's specification is wrong; `violations` names every field that is."""
 
 
 class NotFound(WavefieldError):
@@ -110,9 +111,11 @@ class DeadlineExceeded(WavefieldError):
 
 _BY_CODE = {kind.code: kind for kind in WavefieldError.__subclasses__()}
 
+_TAKE_SPECS = ("JobService.CreateJob", "JobService.BatchCreateJobs", "JobService.UpdateJob")
 
-def from_rpc(error, address):
-    """The typed error of a grpc.RpcError."""
+
+def from_rpc(error, address, method=""):
+    """The typed error of a grpc.RpcError that a call of `method` ("JobService.GetJob") at `address` ended with."""
     code, message = error.code(), error.details() or ""
     reason, violations = _details(error)
     if code == grpc.StatusCode.UNAVAILABLE:
@@ -122,9 +125,16 @@ def from_rpc(error, address):
     elif code == grpc.StatusCode.UNAUTHENTICATED:
         message = f"{address} refused the call: {message}"
     kind = _BY_CODE.get(code, WavefieldError)
-    if kind is InvalidArgument and violations:
-        kind = InvalidSpec
+    if kind is InvalidArgument and method in _TAKE_SPECS:
+        # What is wrong with the rest of the request is named as one of its fields.
+        own = api.method(*method.split(".")).input_type.fields_by_name
+        if any(found.field not in own for found in violations):
+            kind = InvalidSpec
     return kind(message, code=code, reason=reason, violations=violations)
+
+
+def _says(message, violation):
+    return str(violation) in message or f"{violation.field} {violation.description}" in message
 
 
 def _details(error):

@@ -112,6 +112,9 @@ class Jobs(Calls):
 
         history: what came before is sent first. from_revision: only what came after it is sent. A lost
         connection is taken up again where it broke, for `reconnect_for` seconds; the first one is not retried."""
+        return self._watch(job, history, from_revision, reconnect_for)
+
+    def _watch(self, job, history, from_revision, reconnect_for, timeout=None):
         request = {"name": names.job_name(job), "from_revision": from_revision,
                    "include_history": history and from_revision == 0}
         latest = None
@@ -125,7 +128,7 @@ class Jobs(Calls):
             request["include_history"] = history and request["from_revision"] == 0
 
         return resumed(self._connection, "JobService.WatchJob", request, advance,
-                       lambda: latest is not None and has_ended(latest), reconnect_for)
+                       lambda: latest is not None and has_ended(latest), reconnect_for, timeout=timeout)
 
     def watch_all(self, filter="", *, from_revision=0, reconnect_for=300.0):
         """Yields a WatchJobsResponse for the jobs that `filter` selects, then for every change of them; it has no end
@@ -137,12 +140,20 @@ class Jobs(Calls):
 
         return resumed(self._connection, "JobService.WatchJobs", request, advance, lambda: False, reconnect_for)
 
-    def wait(self, job, *, reconnect_for=300.0):
-        """Waits until a job has ended and returns it as it is then."""
+    def wait(self, job, timeout=None, *, reconnect_for=300.0):
+        """Waits until a job has ended and returns it as it is then. timeout: seconds until DeadlineExceeded, which
+        changes nothing for the job."""
         latest = None
-        for update in self.watch(job, history=False, reconnect_for=reconnect_for):
-            if update.HasField("job"):
-                latest = update.job
+        try:
+            for update in self._watch(job, False, 0, reconnect_for, timeout):
+                if update.HasField("job"):
+                    latest = update.job
+        except errors.DeadlineExceeded:
+            if timeout is None:
+                raise
+            seen = f"it was {state_of(latest)}" if latest else "nothing was heard of it"
+            raise errors.DeadlineExceeded(
+                f"{names.job_name(job)} did not end within {timeout:g} s: {seen}; it goes on") from None
         return latest
 
     def logs(self, job, *, rank=None, attempt=0, since=None, tail=0, follow=False, reconnect_for=300.0):
@@ -172,5 +183,7 @@ class Jobs(Calls):
 def _moment(since):
     if isinstance(since, datetime.timedelta):
         since = datetime.datetime.now(datetime.timezone.utc) - since
+    if not isinstance(since, datetime.datetime):
+        raise errors.InvalidArgument(f"since is {since!r}; allowed: a datetime, or a timedelta before now")
     return api.message_class("google.protobuf.Timestamp")(seconds=int(since.timestamp()),
                                                           nanos=since.microsecond * 1000)

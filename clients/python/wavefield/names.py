@@ -34,6 +34,15 @@ def checkpoint_name(checkpoint):
     return f"{job_name(job)}/checkpoints/{found or 'latest'}"
 
 
+def chosen_checkpoint_name(checkpoint):
+    """As `checkpoint_name`, but a job alone names none: for what cannot be undone."""
+    text = _text(checkpoint)
+    if "@" not in text and "/checkpoints/" not in text:
+        raise InvalidArgument(f"'{text}' names no checkpoint: write {resource_id(text)}@STEP, or remove several of the "
+                              "job with delete_checkpoints()")
+    return checkpoint_name(checkpoint)
+
+
 def resource_id(name):
     return name.rpartition("/")[2]
 

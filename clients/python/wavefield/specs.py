@@ -3,12 +3,26 @@
 import difflib
 import json
 import os
+import reprlib
 from collections.abc import Mapping
 
 from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
 
 from . import api
 from .errors import InvalidSpec, Violation
+
+_KINDS = {
+    FieldDescriptor.CPPTYPE_INT32: "a whole number of 32 bits",
+    FieldDescriptor.CPPTYPE_INT64: "a whole number of 64 bits",
+    FieldDescriptor.CPPTYPE_UINT32: "a whole number of 32 bits, 0 or more",
+    FieldDescriptor.CPPTYPE_UINT64: "a whole number of 64 bits, 0 or more",
+    FieldDescriptor.CPPTYPE_FLOAT: "a number",
+    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
+    FieldDescriptor.CPPTYPE_BOOL: "true or false",
+    FieldDescriptor.CPPTYPE_STRING: "text",
+    FieldDescriptor.CPPTYPE_MESSAGE: "an object",
+}
 
 
 def build_spec(spec=None, fields=None):
@@ -26,7 +40,8 @@ def build_spec(spec=None, fields=None):
     for path, value in (fields or {}).items():
         _set(message, path, value, violations)
     if violations:
-        raise InvalidSpec("the job's specification does not fit", violations=violations)
+        raise InvalidSpec(str(violations[0]) if len(violations) == 1 else "the job's specification does not fit",
+                          violations=violations)
     return message
 
 
@@ -49,7 +64,7 @@ def _set(message, path, value, violations):
     while len(keys) > 1 and (field := _find(message, keys[0])) is not None:
         if _is_map(field):
             if not isinstance(value, str):
-                violations.append(Violation(path, f"{value!r} is not text"))
+                violations.append(Violation(path, f"{reprlib.repr(value)} is not text"))
                 return
             getattr(message, field.name)[".".join(keys[1:])] = value
             return
@@ -76,7 +91,15 @@ def _merge(message, mapping, prefix, violations):
             try:
                 json_format.ParseDict({field.name: value}, message)
             except (json_format.ParseError, TypeError, ValueError) as error:
-                violations.append(Violation(path, str(error).rpartition(" field: ")[2]))
+                violations.append(Violation(path, _misfit(field, value, error)))
+
+
+def _misfit(field, value, error):
+    if _is_map(field):
+        return f"{reprlib.repr(value)} is not an object whose values are text"
+    if field.default_value == []:  # a list
+        return f"{reprlib.repr(value)} does not fit: " + str(error).rpartition(" field: ")[2]
+    return f"{reprlib.repr(value)} is not {_KINDS[field.cpp_type]}"
 
 
 def _find(message, key):

@@ -1,6 +1,7 @@
 """Streams that are taken up again where they broke."""
 
 import contextlib
+import math
 import time
 
 from . import errors
@@ -27,15 +28,20 @@ def retried(attempt, progress, connected=False, retry_for=60.0):
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def resumed(connection, method, request, advance, finished, reconnect_for, connected=False):
+def resumed(connection, method, request, advance, finished, reconnect_for, connected=False, timeout=None):
     """Yields the answers of a stream. advance: called with each answer, to change `request` so that it asks for what
     comes after it. finished: says, when the stream ends in good order, whether that is the end. A lost connection is
     taken up again for `reconnect_for` seconds; the first one is not retried, unless the coordinator was there just now
-    (`connected`)."""
+    (`connected`). timeout: seconds until DeadlineExceeded, lost connections included."""
     lost_at, pause = None, _FIRST_PAUSE
+    ends_at = math.inf if timeout is None else time.monotonic() + timeout
     while True:
+        left = ends_at - time.monotonic()
+        if left <= 0:
+            raise errors.DeadlineExceeded(f"the stream was not over within {timeout:g} s")
         try:
-            with contextlib.closing(connection.stream(method, **request)) as answers:
+            limit = None if left == math.inf else left
+            with contextlib.closing(connection.stream(method, limit, **request)) as answers:
                 for answer in answers:
                     connected, lost_at, pause = True, None, _FIRST_PAUSE
                     advance(answer)
@@ -52,5 +58,5 @@ def resumed(connection, method, request, advance, finished, reconnect_for, conne
             place = ", ".join(f"{key}={request[key]!r}" for key in ("from_revision", "cursor") if key in request)
             raise errors.Unavailable(
                 f"lost the coordinator for more than {reconnect_for:g} s ({lost.message}); go on with {place}") from lost
-        time.sleep(pause)
+        time.sleep(max(0, min(pause, ends_at - time.monotonic())))
         pause = min(2 * pause, _LONGEST_PAUSE)
