@@ -213,13 +213,7 @@ class Download {
                                        response.offset(), response.path(), file.received,
                                        file.description.bytes()));
     }
-    for (size_t written = 0; written < response.data().size();) {
-      const ssize_t put = ::write(file.fd.get(), response.data().data() + written,
-                                  response.data().size() - written);
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) return ErrnoToStatus(errno, "cannot write " + file.partial.string());
-      written += static_cast<size_t>(put);
-    }
+    WF_RETURN_IF_ERROR(WriteAll(file.fd.get(), file.partial, response.data()));
     file.received += size;
     here_ += size;
     fetched_ += size;

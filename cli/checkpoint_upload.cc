@@ -162,7 +162,7 @@ class Upload {
   std::string manifest_text_;
   CheckpointManifest manifest_;
   int64_t total_ = 0;
-  int64_t kept_ = -1;  // at the coordinator, as it said when this try began; -1: it did not
+  int64_t kept_ = -1;  // at the coordinator, as it last said when a try began; -1: never
   int64_t there_ = 0;  // with what was sent since
   int64_t sent_ = 0;
 };

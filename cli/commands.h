@@ -42,8 +42,7 @@ class CommandContext {
 };
 
 // Each adds its command to `parent`; one file of cli/commands/ for a command, or for a few that
-// belong together. `context` must outlive the
-// parse and the run.
+// belong together. `context` must outlive the parse and the run.
 void AddUpCommand(CLI::App& parent, CommandContext& context);
 void AddDataPrepareCommand(CLI::App& parent, CommandContext& context);
 void AddDataImportCommand(CLI::App& parent, CommandContext& context);

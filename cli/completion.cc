@@ -132,7 +132,7 @@ __wavefield_expand() {
 # Keeps a flag ($1, with the value $2) that says which cluster is asked, in `connection`.
 __wavefield_keep() {
   case $1 in
-    --address|--profile|--ca-file|--token-file|--client-cert|--client-key)
+    CONNECTION_FLAGS)
       case $2 in
         '~/'*) connection+=("$1=$HOME/${2#'~/'}");;
         *) connection+=("$1=$2");;
@@ -181,6 +181,15 @@ __wavefield_candidates() {
 )sh";
 }
 
+// Flags that say which cluster is asked, for the scripts that ask it.
+constexpr const char* kConnectionFlags[] = {"--address",    "--profile",     "--ca-file",
+                                            "--token-file", "--client-cert", "--client-key"};
+
+std::string WithConnectionFlags(const std::string& script, const char* separator) {
+  return absl::StrReplaceAll(script,
+                             {{"CONNECTION_FLAGS", absl::StrJoin(kConnectionFlags, separator)}});
+}
+
 std::string FishQuoted(const std::string& text) {
   return "'" + absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"'", "\\'"}, {"\n", " "}}) + "'";
 }
@@ -195,7 +204,7 @@ std::vector<CompletionCommand> DescribeCommands(const CLI::App& root) {
 
 std::string BashCompletion(const std::vector<CompletionCommand>& commands) {
   return "# Completion of wavefield for bash. Use: eval \"$(wavefield completion bash)\"\n" +
-         SharedFunctions(commands) + R"sh(_wavefield() {
+         WithConnectionFlags(SharedFunctions(commands), "|") + R"sh(_wavefield() {
   local command= flag= word current=${COMP_WORDS[COMP_CWORD]}
   local -a typed=() connection=()
   local count=0 before=
@@ -226,7 +235,7 @@ std::string ZshCompletion(const std::vector<CompletionCommand>& commands) {
   return "#compdef wavefield\n"
          "# Completion of wavefield for zsh. Use: eval \"$(wavefield completion zsh)\", after "
          "compinit\n" +
-         SharedFunctions(commands) + R"sh(_wavefield() {
+         WithConnectionFlags(SharedFunctions(commands), "|") + R"sh(_wavefield() {
   local command= flag= word current=${words[CURRENT]}
   local -a candidates connection
   for word in "${(@)words[2,CURRENT-1]}"; do
@@ -267,7 +276,7 @@ function __wavefield_at
 end
 # The flags before the cursor that say which cluster is asked.
 function __wavefield_connection
-  set -l flags --address --profile --ca-file --token-file --client-cert --client-key
+  set -l flags CONNECTION_FLAGS
   set -l flag
   for word in (commandline -opc)[2..]
     if test -n "$flag"
@@ -321,7 +330,7 @@ end
       }
     }
   }
-  return text;
+  return WithConnectionFlags(text, " ");
 }
 
 }  // namespace wavefield

@@ -1,12 +1,11 @@
 #include "cli/output_file.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 
-#include "absl/strings/str_replace.h"
 #include "core/base/file.h"
 
 namespace wavefield {
@@ -25,12 +24,7 @@ absl::Status WriteOutput(const std::string& path, const std::string& contents) {
     return absl::InvalidArgumentError(
         fmt::format("'{}' is no file; '-' stands for the standard output", path));
   }
-  const absl::Status written = WriteFileAtomically(path, contents);
-  if (written.ok()) return written;
-  // Of the file that was asked for, not of the temporary one beside it.
-  return absl::Status(
-      written.code(),
-      absl::StrReplaceAll(written.message(), {{fmt::format("{}.tmp.{}", path, ::getpid()), path}}));
+  return WriteFileAtomically(path, contents);
 }
 
 }  // namespace wavefield

@@ -49,18 +49,19 @@ absl::Status Reconnection::AwaitRetry(const grpc::Status& status) {
   if (!IsConnectionLoss(status) || (!connected_once_ && !status.ok())) {
     return session_.ToError(status);
   }
-  const absl::Status lost = status.ok()
-                                ? absl::UnavailableError("the coordinator closed the stream")
-                                : session_.ToError(status);
+  const std::string why =
+      status.ok() ? "the coordinator closed the stream" : status.error_message();
   const absl::Duration now = Clock::Real().Monotonic();
   if (lost_at_ == absl::InfiniteDuration()) {
     lost_at_ = now;
-    if (on_lost_) on_lost_(lost);
+    if (on_lost_) {
+      on_lost_(status.ok() ? absl::UnavailableError(why) : session_.ToError(status));
+    }
   }
   if (now - lost_at_ > reconnect_for_) {
-    return UnreachableError(fmt::format(
-        "lost the coordinator at {} for more than {} ({}); {}", session_.address(),
-        FormatDuration(absl::ToDoubleSeconds(reconnect_for_)), std::string(lost.message()), hint_));
+    return UnreachableError(
+        fmt::format("lost the coordinator at {} for more than {} ({}); {}", session_.address(),
+                    FormatDuration(absl::ToDoubleSeconds(reconnect_for_)), why, hint_));
   }
   absl::SleepFor(pause_);
   pause_ = std::min(2 * pause_, kLongestPause);

@@ -5,7 +5,6 @@
 #include <random>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "cli/exit_code.h"
 #include "cli/profiles.h"
 #include "cli/real_range.h"
@@ -66,31 +65,11 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
       ->group(group);
 }
 
-absl::Status CheckAddress(const std::string& address) {
-  if (address.starts_with("unix:") || address.starts_with("unix-abstract:")) {
-    return absl::OkStatus();
-  }
-  const size_t colon = address.rfind(':');
-  const std::string host = address.substr(0, colon);
-  int port = 0;
-  const bool has_port = colon != std::string::npos &&
-                        absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 &&
-                        port <= 65535;
-  // "::1" is an address without a port; "[::1]:7070" has one, and so has "dns:HOST:7070".
-  const bool is_bare_ipv6 =
-      host.ends_with(':') || (absl::StrContains(host, "::") && !host.ends_with(']'));
-  if (has_port && !host.empty() && !is_bare_ipv6) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("the coordinator's address is '{}'; write HOST:PORT, such as {}", address,
-                  ConnectionOptions().address));
-}
-
 absl::StatusOr<Session> Session::Open(const ConnectionFlags& flags) {
   ConnectionOptions options = flags.options;
   if (flags.use_profile) {
     WF_ASSIGN_OR_RETURN(options, WithProfile(std::move(options), flags.profile));
   }
-  WF_RETURN_IF_ERROR(CheckAddress(options.address));
   WF_ASSIGN_OR_RETURN(Connection connection, Connection::Open(options));
   return Session(std::move(connection), absl::Seconds(flags.timeout_seconds));
 }

@@ -20,9 +20,6 @@ struct ConnectionFlags {
 };
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags);
 
-// Refuses what is not "HOST:PORT" or "unix:PATH": INVALID_ARGUMENT.
-absl::Status CheckAddress(const std::string& address);
-
 // The way to one coordinator, with errors that tell people what to do. Thread-safe.
 class Session {
  public:

@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "core/base/json_errors.h"
 #include "core/base/status_macros.h"
 #include "core/base/suggest.h"
 #include "proto/rpc/json.h"
@@ -172,8 +173,7 @@ absl::Status ParseSpec(const std::string& json, const std::string& source, v1::J
   try {
     parsed = nlohmann::json::parse(json);
   } catch (const nlohmann::json::exception& error) {
-    const std::string what = error.what();  // begins with "[json.exception.parse_error.101] "
-    return fail(fmt::format("not valid JSON: {}", what.substr(what.find("] ") + 2)));
+    return fail("not valid JSON: " + JsonErrorText(error));
   }
   const bool is_job = parsed.contains("spec") && parsed.contains("name");
   if (is_job) parsed = nlohmann::json(parsed["spec"]);

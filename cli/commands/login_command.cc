@@ -18,6 +18,7 @@
 #include "cli/views/terminal.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "proto/rpc/channel.h"
 #include "proto/rpc/token_file.h"
 #include "wavefield/v1/job_service.grpc.pb.h"
 

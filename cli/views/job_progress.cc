@@ -9,6 +9,7 @@
 #include "cli/views/format.h"
 #include "cli/views/job_view.h"
 #include "core/base/clock.h"
+#include "core/base/text.h"
 
 namespace wavefield {
 namespace {
@@ -58,7 +59,7 @@ void JobProgress::ShowJob(const v1::Job& job) {
   const std::string reason = ReasonText(job.reason());
   std::string line = StateName(job.state());
   if (!job.state_message().empty())
-    line += ": " + job.state_message();
+    line += ": " + MessageOf(job);
   else if (!reason.empty())
     line += ": " + reason;
   if (line != state_line_ && !HasEnded(job))
@@ -66,7 +67,7 @@ void JobProgress::ShowJob(const v1::Job& job) {
   state_line_ = line;
   if (job.warnings_size() > 0 && job.warnings(job.warnings_size() - 1) != last_warning_) {
     last_warning_ = job.warnings(job.warnings_size() - 1);
-    Print("warning: " + last_warning_);
+    Print("warning: " + FirstLine(last_warning_));
   }
 }
 
@@ -85,7 +86,7 @@ void JobProgress::ShowLostConnection(const std::string& reason) {
 void JobProgress::Finish(const v1::Job& job) {
   if (!step_shown_) PrintStep();
   std::string line = fmt::format("{} {}", ResourceId(job.name()), StateName(job.state()));
-  if (!job.state_message().empty()) line += ": " + job.state_message();
+  if (!job.state_message().empty()) line += ": " + MessageOf(job);
   Print(line);
   if (!job.latest_checkpoint().empty()) {
     Print("newest checkpoint: " + ShortCheckpointName(job.latest_checkpoint()));

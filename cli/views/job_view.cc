@@ -13,6 +13,7 @@
 #include "cli/views/format.h"
 #include "cli/views/table.h"
 #include "core/base/suggest.h"
+#include "core/base/text.h"
 
 namespace wavefield {
 namespace {
@@ -89,9 +90,7 @@ Color StateColor(v1::JobState state) {
   }
 }
 
-std::string MessageOf(const v1::Job& job) {
-  return job.state_message().substr(0, job.state_message().find('\n'));
-}
+std::string MessageOf(const v1::Job& job) { return FirstLine(job.state_message()); }
 
 std::string WhyInState(const v1::Job& job) {
   const std::string reason = ReasonText(job.reason()), message = MessageOf(job);
@@ -215,7 +214,7 @@ std::string FormatJob(const v1::Job& job, int64_t checkpoint_count, const ViewSt
                     placement.pid()));
   }
   for (const std::string& warning : job.warnings()) {
-    add("warning", warning.substr(0, warning.find('\n')));
+    add("warning", FirstLine(warning));
   }
   return FormatFields(fields);
 }

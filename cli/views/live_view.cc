@@ -16,6 +16,7 @@
 #include "cli/views/job_progress.h"
 #include "cli/views/job_view.h"
 #include "cli/views/progress_bar.h"
+#include "core/base/text.h"
 
 namespace wavefield {
 namespace {
@@ -219,7 +220,7 @@ void AddHistory(const v1::Job& job, Page& page) {
                 {fmt::format("{} of {}", job.restarts(), job.spec().restart().max_restarts())});
   }
   for (int i = std::max(0, job.warnings_size() - kMaxWarnings); i < job.warnings_size(); ++i) {
-    page.AddRow("warning", {EscapedText(job.warnings(i))});
+    page.AddRow("warning", {EscapedText(FirstLine(job.warnings(i)))});
   }
 }
 

@@ -20,8 +20,7 @@ namespace {
 using wavefield::v1::Checkpoint;
 using wavefield::v1::CheckpointFile;
 
-constexpr int kVisited = 1000;     // checkpoints that are read at a time
-constexpr int kVisitedJobs = 200;  // … and jobs
+constexpr int kVisited = 1000;  // checkpoints that are read at a time
 constexpr size_t kMaxCandidates = 100;
 
 double NumberAt(const nlohmann::json& object, const char* key) {
@@ -178,20 +177,6 @@ absl::Status VisitCheckpoints(StoreReader& reader, const std::string& job, int64
     }
     if (some.size() < kVisited) return absl::OkStatus();
     before = some.back().first;
-  }
-}
-
-absl::Status VisitJobs(StoreReader& reader, wavefield::v1::JobState state, int64_t before,
-                       const std::function<bool(int64_t, JobRecord&)>& visit) {
-  JobQuery query{.before_create_revision = before, .limit = kVisitedJobs};
-  if (state != wavefield::v1::JOB_STATE_UNSPECIFIED) query.state = state;
-  while (true) {
-    WF_ASSIGN_OR_RETURN(std::vector<JobRecord> records, reader.ListJobs(query));
-    for (JobRecord& record : records) {
-      query.before_create_revision = record.create_revision();
-      if (!visit(query.before_create_revision, record)) return absl::OkStatus();
-    }
-    if (std::ssize(records) < kVisitedJobs) return absl::OkStatus();
   }
 }
 

@@ -45,10 +45,6 @@ absl::Status VisitCheckpoints(
     StoreReader& reader, const std::string& job, int64_t before,
     const std::function<bool(int64_t revision, wavefield::v1::Checkpoint&)>& visit);
 
-// Jobs likewise: those in `state`, or all if it is UNSPECIFIED.
-absl::Status VisitJobs(StoreReader& reader, wavefield::v1::JobState state, int64_t before,
-                       const std::function<bool(int64_t revision, JobRecord&)>& visit);
-
 // All of one job, newest first.
 absl::StatusOr<std::vector<wavefield::v1::Checkpoint>> CheckpointsOf(StoreReader& reader,
                                                                      const std::string& job);

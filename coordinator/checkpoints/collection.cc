@@ -9,7 +9,6 @@
 #include "coordinator/checkpoints/catalogue.h"
 #include "coordinator/checkpoints/listing.h"
 #include "coordinator/checkpoints/removal.h"
-#include "coordinator/rpc/page_order.h"
 #include "coordinator/rpc/requests.h"
 #include "core/base/status_macros.h"
 

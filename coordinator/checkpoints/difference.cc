@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "coordinator/jobs/text.h"
-#include "coordinator/rpc/page_order.h"
+#include "coordinator/rpc/requests.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
 #include "core/checkpoint/manifest.h"
@@ -220,9 +220,9 @@ absl::Status CheckSize(const Checkpoint& checkpoint, const std::string& field) {
   }
   if (bytes <= kMaxWeightBytes) return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format(
-      "{}: {} has {:.1f} GiB of weights; at most {} GiB are compared here: download "
-      "both, and compare them there",
-      field, checkpoint.name(), static_cast<double>(bytes) / (1 << 30), kMaxWeightBytes >> 30));
+      "{}: {} has {} of weights; at most {} are compared here: download both, and compare them "
+      "there",
+      field, checkpoint.name(), Gib(bytes), Gib(kMaxWeightBytes)));
 }
 
 }  // namespace

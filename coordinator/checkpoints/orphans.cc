@@ -8,6 +8,7 @@
 #include <set>
 
 #include "coordinator/checkpoints/catalogue.h"
+#include "coordinator/jobs/job_list.h"
 #include "coordinator/jobs/job_states.h"
 #include "core/base/status_macros.h"
 

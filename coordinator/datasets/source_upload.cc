@@ -86,12 +86,7 @@ absl::Status SourceUpload::Add(const std::string& chunk) {
     return absl::InvalidArgumentError(fmt::format(
         "the file '{}' has more than the announced {} bytes", source.path(), source.bytes()));
   }
-  for (size_t done = 0; done < chunk.size();) {
-    const ssize_t count = ::write(file_.get(), chunk.data() + done, chunk.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return ErrnoToStatus(errno, fmt::format("cannot write '{}'", source.path()));
-    done += static_cast<size_t>(count);
-  }
+  WF_RETURN_IF_ERROR(WriteAll(file_.get(), source.path(), chunk));
   digest_.Update(chunk);
   file_bytes_ += static_cast<int64_t>(chunk.size());
   bytes_ += static_cast<int64_t>(chunk.size());

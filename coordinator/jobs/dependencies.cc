@@ -8,6 +8,7 @@
 #include "coordinator/jobs/names.h"
 #include "coordinator/jobs/text.h"
 #include "coordinator/metrics/label_values.h"
+#include "core/base/text.h"
 
 namespace wavefield::coordinator {
 namespace {

@@ -110,7 +110,7 @@ absl::Status ApplyUpdate(const wavefield::v1::UpdateJobRequest& request, JobReco
   const Job& job = record.job();
   if (!request.etag().empty() && request.etag() != job.etag()) {
     return absl::AbortedError(
-        fmt::format("{} was changed meanwhile: its etag is {}, the request has {}; read it again",
+        fmt::format("{} was updated meanwhile: its etag is {}, the request has {}; read it again",
                     job.name(), job.etag(), Shortened(request.etag(), 40)));
   }
   if (request.update_mask().paths().empty()) {
@@ -135,6 +135,7 @@ absl::Status ApplyUpdate(const wavefield::v1::UpdateJobRequest& request, JobReco
   for (FieldViolation& violation : violations) violation.field = "job.spec." + violation.field;
   WF_RETURN_IF_ERROR(ViolationsToStatus(violations));
   WF_RETURN_IF_ERROR(CheckBudget(job, spec));
+  record.mutable_job()->clear_etag();  // storing it gives it another
   record.mutable_job()->set_max_steps(spec.training().max_steps());
   *record.mutable_job()->mutable_spec() = std::move(spec);
   return absl::OkStatus();

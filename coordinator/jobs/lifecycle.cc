@@ -118,7 +118,7 @@ void FailAttempt(JobRecord& record, JobReason reason, const std::string& cause, 
   if (used >= allowed) {
     const bool exhausted = allowed > 0;
     End(record, JOB_STATE_FAILED, exhausted ? JOB_REASON_RESTARTS_EXHAUSTED : reason,
-        exhausted ? fmt::format("{} (after {} of {} restarts)", cause, used, allowed) : cause, now);
+        exhausted ? fmt::format("after {} of {} restarts: {}", used, allowed, cause) : cause, now);
     return;
   }
   job.set_restarts(job.restarts() + 1);

@@ -16,9 +16,6 @@ inline std::string Shortened(const std::string& text, size_t limit) {
   return text.substr(0, end) + "…";
 }
 
-// What stands before the first line feed.
-inline std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
-
 // "1.5 GiB".
 inline std::string Gib(int64_t bytes) {
   return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / (int64_t{1} << 30));

@@ -11,8 +11,10 @@
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "coordinator/cluster/random_id.h"
 #include "coordinator/jobs/job_states.h"
 #include "coordinator/jobs/text.h"
 #include "coordinator/rpc/requests.h"
@@ -27,6 +29,7 @@ using wavefield::v1::ReportLogsRequest;
 
 constexpr size_t kMaxTextBytes = 4096;
 constexpr char kCompleteFile[] = "complete";
+constexpr char kDetached[] = ".detached.";  // what names of folders that were put aside begin with
 // Of one job; those of the oldest attempts are removed.
 constexpr size_t kMaxTasksPerJob = 4096;
 constexpr absl::Duration kSweepInterval = absl::Minutes(10);
@@ -125,6 +128,7 @@ absl::StatusOr<std::unique_ptr<LogStore>> LogStore::Open(const std::filesystem::
     store->jobs_[job] = std::move(logs);
   }
   if (error) return ErrnoToStatus(error.value(), "cannot list the logs in " + directory.string());
+  store->RemoveDetached();
   return store;
 }
 
@@ -278,7 +282,7 @@ std::vector<TaskLog> LogStore::Tasks(const std::string& job) {
   return tasks;
 }
 
-void LogStore::Remove(const std::string& job) {
+void LogStore::Detach(const std::string& job) {
   std::shared_ptr<JobLogs> logs;
   {
     std::lock_guard lock(mutex_);
@@ -290,11 +294,20 @@ void LogStore::Remove(const std::string& job) {
   std::lock_guard lock(logs->mutex);
   logs->removed = true;
   Count(*logs, -logs->bytes);
+  const std::string aside = fmt::format("{}{}.{}", kDetached, job, RandomHex(8));
   std::error_code error;
-  std::filesystem::remove_all(directory_ / job, error);
-  if (error) {
-    spdlog::warn("the logs of jobs/{} cannot be removed: {}; tried again at the next start", job,
-                 error.message());
+  std::filesystem::rename(directory_ / job, directory_ / aside, error);
+  if (error && error != std::errc::no_such_file_or_directory) {
+    spdlog::warn("the logs of jobs/{} cannot be removed: {}", job, error.message());
+  }
+}
+
+void LogStore::RemoveDetached() {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
+    if (!entry.path().filename().string().starts_with(kDetached)) continue;
+    std::error_code ignored;  // tried again by the next one
+    std::filesystem::remove_all(entry.path(), ignored);
   }
 }
 
@@ -306,11 +319,12 @@ bool LogStore::TakeSweep(absl::Duration now) {
 }
 
 void LogStore::Sweep(const EndOf& end_of, absl::Time now) {
+  const absl::Cleanup remove = [this] { RemoveDetached(); };
   std::vector<std::pair<absl::Time, std::string>> ended;
   for (const auto& [job, logs] : AllJobs()) {
     const absl::StatusOr<absl::Time> end = end_of(job);
     if (absl::IsNotFound(end.status()) || (end.ok() && *end + limits_.retention < now)) {
-      Remove(job);
+      Detach(job);
     } else if (end.ok() && *end != absl::InfiniteFuture()) {
       ended.emplace_back(*end, job);
     }
@@ -323,7 +337,7 @@ void LogStore::Sweep(const EndOf& end_of, absl::Time now) {
     if (total_ <= enough) return;
     spdlog::info("the logs of jobs/{} are removed: all logs have more than {} bytes", job,
                  limits_.total_bytes);
-    Remove(job);
+    Detach(job);
   }
   // Only jobs that live are left: from those that have most.
   const auto live = AllJobs();

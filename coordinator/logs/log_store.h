@@ -57,11 +57,14 @@ class LogStore {
   // In order of attempts and ranks; empty for an unknown job.
   std::vector<TaskLog> Tasks(const std::string& job);
 
-  void Remove(const std::string& job);
+  // Knows no more of the job, whose name may be taken again; its files are put aside.
+  void Detach(const std::string& job);
+  // Removes the files that were put aside.
+  void RemoveDetached();
 
   // When a job ended: InfiniteFuture() while it lives; NOT_FOUND: there is no such job.
   using EndOf = std::function<absl::StatusOr<absl::Time>(const std::string& job)>;
-  // Removes what is too old, too much, or of jobs that are gone.
+  // Removes what is too old, too much, of jobs that are gone, or put aside.
   void Sweep(const EndOf& end_of, absl::Time now);
   // `now`: monotonic. True once each time when a Sweep() is due. One thread at a time.
   bool TakeSweep(absl::Duration now);

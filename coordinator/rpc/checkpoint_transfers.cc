@@ -246,6 +246,10 @@ absl::StatusOr<v1::Checkpoint> CheckpointService::TakeUpload(
           return absl::AbortedError(
               fmt::format("an earlier {} was just deleted: upload it again", checkpoint.name()));
         }
+        v1::Job& job = *uploaded.record.mutable_job();
+        WF_ASSIGN_OR_RETURN(const int64_t last_epoch,
+                            transaction.LastEpochOfDeleted(begin.job_id()));
+        job.set_epoch(std::max(job.epoch(), last_epoch));
         WF_RETURN_IF_ERROR(transaction.PutJob(uploaded.record));
         return transaction.PutCheckpoint(begin.job_id(), checkpoint);
       });

@@ -189,14 +189,12 @@ absl::Status JobService::Delete(const v1::DeleteJobRequest& request, v1::Job& re
                               WF_ASSIGN_OR_RETURN(JobRecord record, transaction.GetJob(id));
                               WF_RETURN_IF_ERROR(CheckDeletable(transaction, reads, record));
                               WF_RETURN_IF_ERROR(DeleteJobAndCheckpoints(transaction, record));
-                              // Before anybody can create another job of this name.
-                              context_.series.Forget(id);
-                              context_.logs.Remove(id);
                               deleted = true;
                               response = Shown(std::move(record), context_.clock.Now());
                               return absl::OkStatus();
                             }));
   if (!deleted) return absl::OkStatus();
+  context_.logs.RemoveDetached();
   const LogScope about({.job = id});
   spdlog::info("{} was deleted", request.name());
   context_.cluster.signals().Notify(request.name());

@@ -3,7 +3,7 @@
 
 #include <charconv>
 
-#include "coordinator/checkpoints/catalogue.h"
+#include "coordinator/jobs/job_list.h"
 #include "coordinator/rpc/job_fields.h"
 #include "coordinator/rpc/job_service.h"
 #include "coordinator/rpc/page_order.h"

@@ -68,7 +68,8 @@ absl::Status JobService::Insert(Transaction& transaction, JobRecord& record) {
   WF_RETURN_IF_ERROR(CheckReferencesAgain(transaction, record));
   const std::string id = JobId(record);
   job.set_uid(RandomHex(32));
-  // Ids of tasks are unique over the cluster's life, whatever has the job's name.
+  // So that ids of tasks do not come again, whatever had the job's name (as far back as deletions
+  // are remembered).
   WF_ASSIGN_OR_RETURN(const int64_t last_epoch, transaction.LastEpochOfDeleted(id));
   job.set_epoch(last_epoch + 1);
   WF_ASSIGN_OR_RETURN(*record.mutable_checkpoint_directory(),

@@ -73,10 +73,6 @@ class FirstOf {
   std::vector<Placed> all_;
 };
 
-// What a page holds at most, as it is stored, whatever page size was asked for: the rest is on the
-// next one.
-inline constexpr size_t kMaxListBytes = 3 << 20;
-
 template <typename Resource>
 struct Page {
   std::vector<Resource> resources;

@@ -22,6 +22,9 @@ bool IsResourceId(const std::string& id);
 // An error about one field, with BadRequest details.
 absl::Status InvalidField(const std::string& field, const std::string& description);
 
+// What a page holds at most, as it is stored, whatever page size was asked for: the rest is on the
+// next one.
+inline constexpr size_t kMaxListBytes = 3 << 20;
 // The page size in force; INVALID_ARGUMENT for a negative one. Larger ones are cut to `limit`.
 absl::StatusOr<int> PageSize(int requested, int default_size, int limit);
 

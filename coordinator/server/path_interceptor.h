@@ -15,7 +15,8 @@ struct PrivateDirectory {
   std::string name;
 };
 
-// `text` with the directories' names in the place of their paths.
+// `text` with the directories' names in the place of their paths. Of one inside another, the inner
+// one comes first.
 std::string WithoutPaths(std::string text, const std::vector<PrivateDirectory>& directories);
 
 // An interceptor that applies WithoutPaths to the messages of the errors that calls end with, not

@@ -131,6 +131,12 @@ struct Server::Parts {
 
 absl::Status Server::Parts::Open(const std::filesystem::path& storage_root) {
   SqliteStore::Observer observer;
+  observer.deleted = [this](const std::vector<std::string>& ids) {
+    for (const std::string& id : ids) {
+      series.Forget(id);
+      logs->Detach(id);
+    }
+  };
   observer.committed = [this](const std::vector<JobRecord>& records) {
     for (const JobRecord& record : records) {
       LogEnd(cluster.FindLiveJob(JobId(record)).get(), record);

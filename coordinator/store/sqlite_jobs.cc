@@ -79,6 +79,8 @@ absl::Status SqliteTransaction::DeleteJob(const JobRecord& record) {
   WF_ASSIGN_OR_RETURN(auto tombstone,
                       connection_.Prepare("INSERT OR REPLACE INTO deleted_jobs VALUES (?, ?, ?)"));
   WF_RETURN_IF_ERROR(tombstone.Bind(id).Bind(++revision_).Bind(record.job().epoch()).Run());
+  std::erase_if(written_jobs_, [&](const JobRecord& written) { return JobId(written) == id; });
+  deleted_jobs_.push_back(id);
   return ForgetOldDeletions();
 }
 

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "coordinator/jobs/job_states.h"
 #include "coordinator/store/schema.h"
 #include "coordinator/store/sqlite_transaction.h"
 #include "core/base/clock.h"
@@ -113,11 +114,14 @@ void SqliteStore::WriterLoop() {
         queue_.pop_front();
       }
     }
-    std::vector<JobRecord> written;
+    Changes changes;
     const absl::Duration start = Clock::Real().Monotonic();
-    const absl::Status committed = CommitGroup(group, written);
+    const absl::Status committed = CommitGroup(group, changes);
     observer_.commit_latency(Clock::Real().Monotonic() - start);
-    if (committed.ok()) observer_.committed(written);
+    if (committed.ok()) {
+      observer_.deleted(changes.deleted);
+      observer_.committed(changes.written);
+    }
 
     std::lock_guard lock(mutex_);
     if (!committed.ok()) {
@@ -141,15 +145,18 @@ void SqliteStore::WriterLoop() {
   }
 }
 
-absl::Status SqliteStore::CommitGroup(const std::vector<Request*>& group,
-                                      std::vector<JobRecord>& written) {
+absl::Status SqliteStore::CommitGroup(const std::vector<Request*>& group, Changes& changes) {
   const int64_t revision_before = revision_;
   absl::Status status = writer_->Execute("BEGIN IMMEDIATE");
   for (size_t i = 0; status.ok() && i < group.size(); ++i) {
     SqliteTransaction writes(*writer_, revision_);
     status = RunRequest(*writer_, *group[i], writes);
     if (status.ok() && group[i]->result.ok()) {
-      for (JobRecord& job : writes.TakeWrittenJobs()) written.push_back(std::move(job));
+      for (std::string& id : writes.TakeDeletedJobs()) {
+        std::erase_if(changes.written, [&](const JobRecord& job) { return JobId(job) == id; });
+        changes.deleted.push_back(std::move(id));
+      }
+      for (JobRecord& job : writes.TakeWrittenJobs()) changes.written.push_back(std::move(job));
     }
   }
   if (status.ok() && revision_ != revision_before) {

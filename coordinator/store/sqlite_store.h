@@ -19,8 +19,10 @@ namespace wavefield::coordinator {
 // COMMIT. Readers have connections of their own.
 class SqliteStore final : public Store {
  public:
+  // On the writer thread, in the order of commits, before the writes return. Must not block.
   struct Observer {
-    // On the writer thread, in the order of commits, before the writes return. Must not block.
+    // Ids of jobs that are gone; before `committed`, which may tell of new ones of the same names.
+    std::function<void(const std::vector<std::string>&)> deleted = [](const auto&) {};
     std::function<void(const std::vector<JobRecord>&)> committed = [](const auto&) {};
     std::function<void(absl::Duration)> commit_latency = [](absl::Duration) {};
   };
@@ -42,11 +44,17 @@ class SqliteStore final : public Store {
     std::condition_variable finished;
   };
 
+  // What a group of writes did to jobs.
+  struct Changes {
+    std::vector<std::string> deleted;
+    std::vector<JobRecord> written;
+  };
+
   SqliteStore(std::filesystem::path path, std::unique_ptr<SqliteConnection> writer,
               int64_t revision, Observer observer);
   void WriterLoop();
   // One transaction; on success `written` holds the jobs that changed.
-  absl::Status CommitGroup(const std::vector<Request*>& group, std::vector<JobRecord>& written);
+  absl::Status CommitGroup(const std::vector<Request*>& group, Changes& changes);
   static absl::Status RunRequest(SqliteConnection& connection, Request& request,
                                  Transaction& writes);
 

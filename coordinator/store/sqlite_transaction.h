@@ -17,6 +17,8 @@ class SqliteTransaction final : public Transaction {
 
   // Jobs written so far, in order.
   std::vector<JobRecord> TakeWrittenJobs() { return std::move(written_jobs_); }
+  // Ids of jobs that were deleted; what was written of them before is not among the written.
+  std::vector<std::string> TakeDeletedJobs() { return std::move(deleted_jobs_); }
 
   absl::StatusOr<JobRecord> GetJob(const std::string& id) override;
   absl::StatusOr<int64_t> LastEpochOfDeleted(const std::string& id) override;
@@ -88,6 +90,7 @@ class SqliteTransaction final : public Transaction {
   SqliteConnection& connection_;
   int64_t& revision_;
   std::vector<JobRecord> written_jobs_;
+  std::vector<std::string> deleted_jobs_;
 };
 
 }  // namespace wavefield::coordinator

@@ -21,7 +21,7 @@ absl::Status SqliteTransaction::PutJob(JobRecord& record) {
     record.set_create_revision(revision_);
     WF_RETURN_IF_ERROR(DeleteRows("deleted_jobs", "id", JobId(record)));
   }
-  job.set_etag(fmt::format("\"{}\"", job.revision()));
+  if (job.etag().empty()) job.set_etag(fmt::format("\"{}\"", job.revision()));
   const std::string bytes = record.SerializeAsString();
   WF_ASSIGN_OR_RETURN(
       auto statement,

@@ -133,7 +133,7 @@ class StoreReader {
 
 class Transaction : public StoreReader {
  public:
-  // Inserts or replaces; gives the job a new revision and etag.
+  // Inserts or replaces; gives the job a new revision, and an etag if it has none.
   virtual absl::Status PutJob(JobRecord& record) = 0;
   // Removes a job with its history and queues the directory of its checkpoints for removal.
   // REQUIRES: none of these is in the catalogue any more.

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/json_errors.h"
 #include "core/base/suggest.h"
 #include "core/base/version.h"
 
@@ -43,9 +44,8 @@ class JsonConfig final : public CLI::Config {
     try {
       Collect(nlohmann::json::parse(input), {}, items);
     } catch (const nlohmann::json::exception& error) {
-      const std::string what = error.what();  // begins with "[json.exception.parse_error.101] "
       throw CLI::ConversionError("the configuration file is not valid JSON: " +
-                                 what.substr(what.find("] ") + 2));
+                                 JsonErrorText(error));
     }
     return items;
   }

@@ -55,10 +55,10 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view contents,
                                  mode_t mode) {
   const std::string temporary = absl::StrCat(path.string(), ".tmp.", ::getpid());
-  ::unlink(temporary.c_str());  // of a process that died: with a mode of its own
-  FileDescriptor fd(
-      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
-  if (!fd.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot create ", temporary));
+  // Left by a process that died, perhaps with another mode.
+  ::unlink(temporary.c_str());
+  FileDescriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+  if (!fd.valid()) return ErrnoToStatus(errno, absl::StrCat("cannot create ", path.string()));
   absl::Status status = WriteAll(fd.get(), path, contents);
   if (status.ok() && ::fsync(fd.get()) != 0) {
     status = ErrnoToStatus(errno, absl::StrCat("cannot sync ", path.string()));

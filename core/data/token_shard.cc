@@ -138,12 +138,7 @@ absl::Status ShardWriter::Write(std::string_view bytes) {
 }
 
 absl::Status ShardWriter::Flush() {
-  for (std::string_view rest = buffer_; !rest.empty();) {
-    const ssize_t put = ::write(fd_.get(), rest.data(), rest.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return ErrnoToStatus(errno, absl::StrCat("cannot write ", path_.string()));
-    rest.remove_prefix(static_cast<size_t>(put));
-  }
+  WF_RETURN_IF_ERROR(WriteAll(fd_.get(), path_, buffer_));
   buffer_.clear();
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 #include <grpcpp/security/credentials.h>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/base/file.h"
@@ -65,7 +66,27 @@ bool IsLoopback(const std::string& address) {
   return host == "localhost" || host == "[::1]";
 }
 
+absl::Status CheckAddress(const std::string& address) {
+  if (address.starts_with("unix:") || address.starts_with("unix-abstract:")) {
+    return absl::OkStatus();
+  }
+  const size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon);
+  int port = 0;
+  const bool has_port = colon != std::string::npos &&
+                        absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 &&
+                        port <= 65535;
+  // "::1" is an address without a port; "[::1]:7070" has one, and so has "dns:HOST:7070".
+  const bool is_bare_ipv6 =
+      host.ends_with(':') || (absl::StrContains(host, "::") && !host.ends_with(']'));
+  if (has_port && !host.empty() && !is_bare_ipv6) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the coordinator's address is '", address,
+                                                 "'; write HOST:PORT, such as ",
+                                                 ConnectionOptions().address));
+}
+
 absl::StatusOr<Connection> Connection::Open(const ConnectionOptions& options) {
+  WF_RETURN_IF_ERROR(CheckAddress(options.address));
   Connection connection;
   connection.address_ = options.address;
   if (!options.token_file.empty()) {

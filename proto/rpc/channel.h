@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "proto/rpc/token_file.h"
@@ -23,7 +24,8 @@ struct ConnectionOptions {
 // A way to a coordinator. Thread-safe.
 class Connection {
  public:
-  // Reads the files named in `options`; does not wait for the server. INVALID_ARGUMENT when a token
+  // Reads the files named in `options`; does not wait for the server. INVALID_ARGUMENT for what
+  // CheckAddress() refuses, when a token
   // would be sent without TLS to an address that is not this machine's, for files that do not go
   // together, and for a `ca_file` without a certificate. The token file is read again whenever it
   // has changed.
@@ -48,6 +50,8 @@ inline constexpr absl::Duration kKeepaliveInterval = absl::Seconds(20);
 // Largest message either side accepts, bytes.
 inline constexpr int kMaxMessageBytes = 8 << 20;
 
+// INVALID_ARGUMENT for what is not "HOST:PORT" or "unix:PATH".
+absl::Status CheckAddress(const std::string& address);
 // True for localhost, 127.0.0.0/8, [::1] and unix: addresses, with or without a port.
 bool IsLoopback(const std::string& address);
 

@@ -15,18 +15,22 @@ Detail DetailOf(const absl::Status& status) {
 
 // Errors repeat what came from outside: no control character but line feed and tab passes on.
 std::string Printable(std::string text) {
-  for (char& c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f) c = '?';
+  const auto byte_at = [&](size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
+  };
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = byte_at(i);
+    if ((byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f) text[i] = '?';
+    // U+0080 to U+009F, of two bytes.
+    if (byte == 0xc2 && byte_at(i + 1) >= 0x80 && byte_at(i + 1) < 0xa0) text.replace(i, 2, "?");
   }
   return text;
 }
 
-absl::Cord PrintableDetail(const absl::Status& status, absl::string_view url,
-                           const absl::Cord& payload) {
-  google::rpc::BadRequest request = DetailOf<google::rpc::BadRequest>(status);
-  if (request.field_violations().empty() ||
-      url != "type.googleapis.com/" + request.GetDescriptor()->full_name()) {
+absl::Cord PrintableDetail(absl::string_view url, const absl::Cord& payload) {
+  google::rpc::BadRequest request;
+  if (url != "type.googleapis.com/" + request.GetDescriptor()->full_name() ||
+      !request.ParseFromString(std::string(payload))) {
     return payload;
   }
   for (auto& violation : *request.mutable_field_violations()) {
@@ -47,7 +51,7 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
     auto* any = details.add_details();
     any->set_type_url(std::string(url));
-    any->set_value(std::string(PrintableDetail(status, url, payload)));
+    any->set_value(std::string(PrintableDetail(url, payload)));
   });
   if (details.details_size() == 0) return {code, message};
   details.set_code(status.raw_code());

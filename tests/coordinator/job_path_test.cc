@@ -262,7 +262,7 @@ TEST_F(JobPath, HowAttemptsAndJobsEndIsLogged) {
   Stop();
   const std::string log = testing::internal::GetCapturedStdout();
   EXPECT_THAT(log, HasSubstr("jobs/x is queued again: restarts (1 of 1) because rank 0"));
-  EXPECT_THAT(log, HasSubstr("jobs/x failed: rank 0"));
+  EXPECT_THAT(log, HasSubstr("jobs/x failed: after 1 of 1 restarts: rank 0"));
 }
 
 TEST_F(JobPath, ANonsensicalClockOfAWorkerCanBePrinted) {

@@ -130,14 +130,16 @@ TEST_F(JobVerbs, AJobThatWasPausedAtItsEndIsResumedAndSucceeds) {
 
 TEST_F(JobVerbs, UpdatesAreGuardedByTheEtagAndRetried) {
   Create("x");
-  // The scheduler's word on why it waits changes the etag, too.
-  WaitForJob("x", [](const v1::Job& job) { return !job.state_message().empty(); });
   v1::UpdateJobRequest request;
   request.mutable_job()->set_name("jobs/x");
   request.mutable_job()->mutable_spec()->set_priority(5);
   request.mutable_update_mask()->add_paths("spec.priority");
   request.set_etag(GetJob("x").etag());
   request.set_request_id("u-1");
+  ConnectWorker();
+  const std::string task = Train("x");
+  ASSERT_TRUE(worker_->ReportStep(task, 4).ok());
+  WaitForJob("x", [](const v1::Job& job) { return job.last_step().step() == 4; });
   const auto updated = Answer(&Stub::UpdateJob, request);
   ASSERT_TRUE(updated.ok()) << updated.status();
   EXPECT_EQ(updated->spec().priority(), 5);
@@ -164,6 +166,7 @@ TEST_F(JobVerbs, ADeletedJobTakesEverythingWithIt) {
   ExpectStatus(Delete("x").status(), absl::StatusCode::kNotFound, "there is no job 'x'");
   Create("x");
   EXPECT_NE(GetJob("x").uid(), deleted->uid());
+  EXPECT_GT(GetJob("x").epoch(), deleted->epoch());
   v1::ListMetricsRequest metrics;
   metrics.set_parent("jobs/x");
   EXPECT_EQ(Answer(&Stub::ListMetrics, metrics)->steps_size(), 0) << "the old one's are gone";

@@ -269,7 +269,8 @@ TEST_F(LogStoreTest, ASweepRemovesWhatIsTooOldOrOfNoJob) {
   EXPECT_THAT(JobsOnDisk(), ElementsAre("live", "young"));
   EXPECT_THAT(Read("old"), IsEmpty());
   EXPECT_THAT(Read("live"), ElementsAre("1.0 x"));
-  store_->Remove("young");
+  store_->Detach("young");
+  store_->RemoveDetached();
   EXPECT_THAT(JobsOnDisk(), ElementsAre("live"));
   EXPECT_EQ(Append(Chunk("young/1/0", 1, {"late"})), 2);
   EXPECT_THAT(JobsOnDisk(), ElementsAre("live"));

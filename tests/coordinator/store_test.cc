@@ -26,6 +26,9 @@ class StoreTest : public testing::Test {
   void Reopen() {
     store_.reset();
     SqliteStore::Observer observer;
+    observer.deleted = [this](const std::vector<std::string>& ids) {
+      deleted_.insert(deleted_.end(), ids.begin(), ids.end());
+    };
     observer.committed = [this](const std::vector<JobRecord>& jobs) {
       ++commits_;
       for (const JobRecord& job : jobs) committed_.push_back(JobId(job));
@@ -54,8 +57,37 @@ class StoreTest : public testing::Test {
   TemporaryDirectory directory_;
   std::atomic<int> commits_ = 0;
   std::vector<std::string> committed_;
+  std::vector<std::string> deleted_;
   std::unique_ptr<SqliteStore> store_;
 };
+
+TEST_F(StoreTest, DeletionsAreToldOnceTheyAreCommitted) {
+  ASSERT_TRUE(PutJob("a").ok());
+  const auto delete_a = [](Transaction& transaction) -> absl::Status {
+    WF_ASSIGN_OR_RETURN(const JobRecord record, transaction.GetJob("a"));
+    return transaction.DeleteJob(record);
+  };
+  const absl::Status refused = store_->Write([&](Transaction& transaction) -> absl::Status {
+    WF_RETURN_IF_ERROR(delete_a(transaction));
+    return absl::AbortedError("after all not");
+  });
+  EXPECT_TRUE(absl::IsAborted(refused)) << refused;
+  EXPECT_TRUE(deleted_.empty());
+  EXPECT_TRUE(GetJob("a").ok());
+
+  committed_.clear();
+  ASSERT_TRUE(store_
+                  ->Write([&](Transaction& transaction) -> absl::Status {
+                    WF_ASSIGN_OR_RETURN(JobRecord record, transaction.GetJob("a"));
+                    WF_RETURN_IF_ERROR(transaction.PutJob(record));
+                    WF_RETURN_IF_ERROR(delete_a(transaction));
+                    JobRecord next = QueuedJob("b");
+                    return transaction.PutJob(next);
+                  })
+                  .ok());
+  EXPECT_THAT(deleted_, testing::ElementsAre("a"));
+  EXPECT_THAT(committed_, testing::ElementsAre("b")) << "nothing more is told of what is gone";
+}
 
 TEST_F(StoreTest, KeepsWhatWasAcknowledgedOverAReopen) {
   ASSERT_TRUE(PutJob("a").ok());

@@ -34,7 +34,8 @@ class LogOutbox {
   // Takes up what an earlier process left: its tasks have ended with it.
   static absl::StatusOr<std::unique_ptr<LogOutbox>> Open(const LogOutboxOptions& options);
 
-  // What is there of an earlier task of this id is dropped: its job was deleted.
+  // What is there of an earlier task of this id is dropped. Ids come again only where the
+  // coordinator has forgotten the deletion of a job.
   void Begin(const std::string& task_id);
   // `texts`: valid UTF-8 of one line each. REQUIRES: Begin(), no End(); one thread at a time.
   void Append(const std::string& task_id, std::vector<std::string> texts, absl::Time time);

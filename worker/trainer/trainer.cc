@@ -254,9 +254,9 @@ void Trainer::ReportSaved(const SavedCheckpoint& saved) {
 void Trainer::ReportFailedSave(int64_t step, const absl::Status& why) {
   const LogScope about(LogFieldsOf(task_, step));
   const std::string reason = WithoutRoot(why.ToString(), host_);
-  const std::string message = fmt::format("no checkpoint at step {}: {}", step, reason);
-  if (task_.rank != 0) return Warn(message);
-  spdlog::warn("{}", message);
+  if (task_.rank != 0)
+    return Warn(fmt::format("no checkpoint at step {}: {}", step, why.ToString()));
+  spdlog::warn("no checkpoint at step {}: {}", step, reason);
   channel_.SendEvent({{"checkpoint_failed", {{"step", step}, {"message", reason}}}});
 }
 

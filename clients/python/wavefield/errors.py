@@ -1,6 +1,7 @@
 """What can go wrong, by type. All are WavefieldError."""
 
 import dataclasses
+import re
 
 import grpc
 
@@ -111,6 +112,7 @@ class DeadlineExceeded(WavefieldError):
 
 _BY_CODE = {kind.code: kind for kind in WavefieldError.__subclasses__()}
 
+_IN_BATCH = re.compile(r"^requests\[\d+\]\.")
 _TAKE_SPECS = ("JobService.CreateJob", "JobService.BatchCreateJobs", "JobService.UpdateJob")
 
 
@@ -126,9 +128,10 @@ def from_rpc(error, address, method=""):
         message = f"{address} refused the call: {message}"
     kind = _BY_CODE.get(code, WavefieldError)
     if kind is InvalidArgument and method in _TAKE_SPECS:
-        # What is wrong with the rest of the request is named as one of its fields.
-        own = api.method(*method.split(".")).input_type.fields_by_name
-        if any(found.field not in own for found in violations):
+        # What is wrong with the rest of a request is named as one of its fields.
+        own = {name for asked in (method, "JobService.CreateJob")
+               for name in api.method(*asked.split(".")).input_type.fields_by_name} - {"spec"}
+        if any(_IN_BATCH.sub("", found.field) not in own for found in violations):
             kind = InvalidSpec
     return kind(message, code=code, reason=reason, violations=violations)
 

@@ -13,8 +13,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 def load(name=None):
     """What Client is made of for the profile `name`; default: WAVEFIELD_PROFILE, or the one that is used now."""
     folder = pathlib.Path(os.environ.get("XDG_CONFIG_HOME") or pathlib.Path.home() / ".config") / "wavefield"
-    current = folder / "current-profile"
-    name = name or os.environ.get("WAVEFIELD_PROFILE") or (current.read_text().strip() if current.is_file() else "")
+    name = name or os.environ.get("WAVEFIELD_PROFILE") or _current(folder)
     if not name:
         raise errors.FailedPrecondition("no profile is in use; make one: wavefield login ADDRESS")
     if not _NAME.fullmatch(name):
@@ -36,3 +35,10 @@ def load(name=None):
         raise errors.FailedPrecondition(f"the profile '{name}' cannot be read: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise errors.FailedPrecondition(f"{path} is not a profile as 'wavefield login' writes it; log in again") from None
+
+
+def _current(folder):
+    try:
+        return (folder / "current-profile").read_text().strip()
+    except (OSError, ValueError):
+        return ""

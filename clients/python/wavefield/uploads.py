@@ -28,7 +28,7 @@ class CheckpointUpload:
             if not path.is_file() or path.stat().st_size != size:
                 raise InvalidArgument(f"{path} is not the file of {size} bytes that {MANIFEST} names; "
                                       "download the checkpoint again")
-        self._kept = -1  # bytes at the coordinator, as it said when this try began; -1: it did not
+        self._kept = -1  # bytes at the coordinator, as it last said when a try began; -1: never
         self._done = 0
 
     def run(self):

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/file.h"
+#include "core/base/json_errors.h"
 #include "core/base/status_macros.h"
 #include "core/base/suggest.h"
 #include "core/data/tokenizer/byte_source.h"
@@ -40,12 +41,7 @@ class Spool {
   }
 
   absl::Status Flush() {
-    for (std::string_view rest = buffer_; !rest.empty();) {
-      const ssize_t put = ::write(fd_.get(), rest.data(), rest.size());
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) return ErrnoToStatus(errno, absl::StrCat("cannot write ", path_.string()));
-      rest.remove_prefix(static_cast<size_t>(put));
-    }
+    WF_RETURN_IF_ERROR(WriteAll(fd_.get(), path_, buffer_));
     buffer_.clear();
     return absl::OkStatus();
   }
@@ -75,7 +71,7 @@ absl::StatusOr<std::string> ParseLine(const std::string& line, const std::string
   try {
     json = nlohmann::json::parse(line);
   } catch (const nlohmann::json::exception& error) {
-    return absl::InvalidArgumentError(absl::StrCat("not valid JSON: ", error.what()));
+    return absl::InvalidArgumentError(absl::StrCat("not valid JSON: ", JsonErrorText(error)));
   }
   if (!json.is_object()) {
     return absl::InvalidArgumentError(
