@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "cli/commands.h"
@@ -51,6 +53,18 @@ absl::StatusOr<std::string> ReadToken() {
   return std::string(absl::StripAsciiWhitespace(token));
 }
 
+// What comes before the current profile in this shell; "" where nothing does.
+std::string Overridden(const std::string& profile, const std::string& address) {
+  for (const auto& [variable, own] :
+       {std::pair("WAVEFIELD_PROFILE", &profile), std::pair("WAVEFIELD_ADDRESS", &address)}) {
+    const char* value = std::getenv(variable);
+    if (value != nullptr && *value != '\0' && value != *own) {
+      return fmt::format("; here {} comes before it, unset that", variable);
+    }
+  }
+  return "";
+}
+
 struct LoginFlags {
   std::string address;
   bool no_token = false;
@@ -86,8 +100,8 @@ absl::StatusOr<int> Login(const LoginFlags& flags, const ConnectionFlags& connec
   WF_RETURN_IF_ERROR(session.Call(&v1::JobService::Stub::ListJobs, request).status());
   WF_RETURN_IF_ERROR(store.Save({.name = name, .options = chosen.options}, token));
   WF_RETURN_IF_ERROR(store.SetCurrent(name));
-  std::printf("%s is the profile '%s', which is used from now on\n", flags.address.c_str(),
-              name.c_str());
+  std::printf("%s is the profile '%s', which is used from now on%s\n", flags.address.c_str(),
+              name.c_str(), Overridden(name, flags.address).c_str());
   return kExitSuccess;
 }
 
@@ -142,8 +156,8 @@ absl::StatusOr<int> UseProfile(const std::string& name) {
   WF_ASSIGN_OR_RETURN(const ProfileStore store, ProfileStore::Open());
   WF_ASSIGN_OR_RETURN(const Profile profile, store.Load(name));
   WF_RETURN_IF_ERROR(store.SetCurrent(name));
-  std::printf("the profile '%s' (%s) is used from now on\n", name.c_str(),
-              profile.options.address.c_str());
+  std::printf("the profile '%s' (%s) is used from now on%s\n", name.c_str(),
+              profile.options.address.c_str(), Overridden(name, profile.options.address).c_str());
   return kExitSuccess;
 }
 

@@ -124,8 +124,16 @@ TEST_F(ProfilesTest, FlagsComeBeforeTheEnvironmentBeforeTheProfile) {
   EXPECT_EQ(names({}, {"WAVEFIELD_ADDRESS=" + third.address()}), "third\n");
   EXPECT_EQ(names({"--address", second.address()}, {"WAVEFIELD_ADDRESS=" + third.address()}),
             "second\n");
-  EXPECT_EQ(Run({"profiles", "use", "b"}).exit_code, 0);
+  const CommandResult use = Run({"profiles", "use", "b"});
+  EXPECT_EQ(use.exit_code, 0);
+  EXPECT_THAT(use.out, Not(HasSubstr("comes before")));
   EXPECT_EQ(names({}, {}), "second\n");
+  EXPECT_THAT(Run({"profiles", "use", "b"}, "", {"WAVEFIELD_ADDRESS=" + third.address()}).out,
+              HasSubstr("here WAVEFIELD_ADDRESS comes before it"));
+  EXPECT_THAT(Run({"login", second.address(), "--profile", "b", "--no-token"}, "",
+                  {"WAVEFIELD_ADDRESS=" + second.address(), "WAVEFIELD_PROFILE=a"})
+                  .out,
+              HasSubstr("here WAVEFIELD_PROFILE comes before it"));
   const CommandResult unknown = Run({"jobs", "--profile", "c"});
   EXPECT_EQ(unknown.exit_code, 3);
   EXPECT_THAT(unknown.err, HasSubstr("known: a, b"));

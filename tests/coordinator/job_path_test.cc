@@ -3,6 +3,10 @@
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+#include <utility>
+
+#include "coordinator/jobs/timestamps.h"
 #include "core/base/file.h"
 #include "tests/coordinator/fake_worker.h"
 #include "tests/coordinator/server_fixture.h"
@@ -279,6 +283,33 @@ TEST_F(JobPath, ANonsensicalClockOfAWorkerCanBePrinted) {
     std::string json;
     EXPECT_TRUE(google::protobuf::util::MessageToJsonString(response, &json).ok());
   }
+}
+
+TEST_F(JobPath, AWorkersClockDecidesNothing) {
+  const absl::Time start = absl::Now();
+  for (const auto& [id, ahead] :
+       {std::pair("x", absl::Hours(9000)), std::pair("y", -absl::Hours(9000))}) {
+    worker_->SetHost({}, ahead);
+    StartJob(id);
+    // Longer than a lease.
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    v1::ListWorkersResponse workers;
+    ASSERT_TRUE(Call(*workers_, &v1::WorkerService::Stub::ListWorkers, {}, workers).ok());
+    EXPECT_NEAR(static_cast<double>(workers.workers(0).clock_difference().seconds()),
+                absl::ToDoubleSeconds(ahead), 60);
+    ASSERT_TRUE(worker_->ReportFinished(id + std::string("/1/0"), false).ok());
+    ASSERT_TRUE(worker_->ReportExit(id + std::string("/1/0"), 0).ok());
+    ASSERT_TRUE(worker_->ReportExit(id + std::string("/1/1"), 0).ok());
+    const v1::Job job = WaitForState(id, v1::JOB_STATE_SUCCEEDED);
+    EXPECT_EQ(job.attempt(), 1);
+    for (const auto& time : {job.create_time(), job.start_time(), job.end_time()}) {
+      EXPECT_GE(FromTimestamp(time), start - absl::Seconds(1));
+      EXPECT_LE(FromTimestamp(time), absl::Now() + absl::Seconds(1));
+    }
+  }
+  StartJob("z");
+  worker_->Hang();
+  WaitForState("z", v1::JOB_STATE_QUEUED);
 }
 
 TEST_F(JobPath, AWorkerStartedAnewHasLostItsTasksAtOnce) {

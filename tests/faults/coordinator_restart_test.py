@@ -13,7 +13,7 @@ class CoordinatorRestart(ClusterTest):
 
     def test_a_killed_coordinator_finds_the_job_running_and_its_history_whole(self):
         self.prepare("words", 400)
-        self.submit("long", dataset="words", resources__world_size=2, training__max_steps=60,
+        self.submit("long", dataset="words", resources__world_size=2, training__max_steps=250,
                     training__sequence_length=256, training__batch_size=32)
         wait_for("step 5", lambda: self.last_step("long") >= 5)
         before = trainer_pids("long")
@@ -27,7 +27,7 @@ class CoordinatorRestart(ClusterTest):
         self.assertEqual(int(ended["restarts"]), 0)
         self.assertEqual(int(ended["attempt"]), 1)
         steps = [int(s["step"]) for s in self.cli_json("metrics", "long")["steps"]]
-        self.assertEqual(steps, list(range(1, 61)))
+        self.assertEqual(steps, list(range(1, 251)))
 
     def test_killing_the_worker_leaves_no_trainer(self):
         self.prepare("more", 400)
@@ -45,7 +45,7 @@ class CoordinatorRestart(ClusterTest):
 
     def test_a_worker_that_is_shut_down_saves_first_and_costs_no_restart(self):
         self.prepare("calm", 400)
-        self.submit("drained", dataset="calm", resources__world_size=2, training__max_steps=60,
+        self.submit("drained", dataset="calm", resources__world_size=2, training__max_steps=250,
                     training__sequence_length=256, training__batch_size=32)
         wait_for("step 5", lambda: self.last_step("drained") >= 5)
         self.worker.kill(signal.SIGTERM)
@@ -59,7 +59,7 @@ class CoordinatorRestart(ClusterTest):
         self.assertIn("SUCCEEDED", ended["state"], self.logs())
         self.assertEqual(int(ended["restarts"]), 0)
         steps = [int(s["step"]) for s in self.cli_json("metrics", "drained")["steps"]]
-        self.assertEqual(steps, list(range(1, 61)))  # no step was done twice
+        self.assertEqual(steps, list(range(1, 251)))  # no step was done twice
 
 
 if __name__ == "__main__":

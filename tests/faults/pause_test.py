@@ -7,8 +7,8 @@ from exact_runs import ExactRuns
 
 from cluster import trainer_pids, wait_for
 
-STEPS = 24
-SETTINGS = {"checkpoint__every_steps": 1000, "evaluation__every_steps": 10}
+STEPS = 120
+SETTINGS = {"checkpoint__every_steps": 1000, "evaluation__every_steps": 30}
 
 
 class Pause(ExactRuns):

@@ -67,8 +67,15 @@ class Verbs(ClusterTest):
             self.client.create_dataset("words", [self.directory / "words.txt"], tokenizer="bytes",
                                        validation_fraction=0.2)
 
+    def test_options_of_datasets_that_do_not_fit_are_all_named(self):
+        with self.assertRaises(wavefield.InvalidArgument) as refused:
+            self.client.create_dataset("other", [self.directory / "words.txt"], vocab=300, validation_fraction="a lot")
+        self.assertEqual([found.field for found in refused.exception.violations],
+                         ["options.vocab", "options.validation_fraction"])
+        self.assertIn("did you mean 'vocab_size'?", str(refused.exception))
+
     def test_a_paused_job_goes_on_to_the_same_bits(self):
-        budget = {"max_steps": 300, "sequence_length": 32}
+        budget = {"max_steps": 300, "sequence_length": 256, "batch_size": 16}
         self.client.submit(spec(training=budget), name="straight")
         self.assertEqual(wavefield.state_of(self.client.wait("straight")), "SUCCEEDED", self.logs())
         self.client.submit(spec(training=budget), name="broken-off")

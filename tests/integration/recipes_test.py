@@ -6,7 +6,7 @@ import unittest
 
 from cluster import ClusterTest, trainer_pids, wait_for
 
-STEPS = 40
+STEPS = 140
 
 EVERYTHING = {
     "training__optimizer__kind": "muon",

@@ -2,6 +2,7 @@
 
 from . import names
 from .calls import Calls, request_id_or_new
+from .specs import build_dataset_options
 from .uploads import create_dataset
 
 
@@ -36,7 +37,7 @@ class Cluster(Calls):
         """Makes a dataset of text files (.txt, .jsonl, those with .gz or .dz) and returns it; one of this name with the
         same files and options is returned as it is. options: fields of DatasetOptions, as tokenizer="bytes".
         on_progress: called with DatasetProgress."""
-        config = {"dataset_id": names.resource_id(names.dataset_name(name)), "options": options}
+        config = {"dataset_id": names.resource_id(names.dataset_name(name)), "options": build_dataset_options(options)}
         return create_dataset(self._connection, config, list(files), on_progress)
 
     def audit_log(self, filter=""):

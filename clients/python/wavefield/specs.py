@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 
 from . import api
-from .errors import InvalidSpec, Violation
+from .errors import InvalidArgument, InvalidSpec, Violation
 
 _KINDS = {
     FieldDescriptor.CPPTYPE_INT32: "a whole number of 32 bits",
@@ -42,6 +42,15 @@ def build_spec(spec=None, fields=None):
     if violations:
         raise InvalidSpec(str(violations[0]) if len(violations) == 1 else "the job's specification does not fit",
                           violations=violations)
+    return message
+
+
+def build_dataset_options(options):
+    """DatasetOptions of what `options` maps its fields to; InvalidArgument with every one that does not fit."""
+    message, violations = api.message_class("wavefield.v1.DatasetOptions")(), []
+    _merge(message, options, "options.", violations)
+    if violations:
+        raise InvalidArgument("; ".join(map(str, violations)), violations=violations)
     return message
 
 
@@ -122,7 +131,7 @@ def _suggestion(descriptor, key):
     near = difflib.get_close_matches(key, known, n=1)
     if near:
         return f"did you mean '{near[0]}'?"
-    elsewhere = list(_paths(api.JobSpec.DESCRIPTOR, key))
+    elsewhere = list(_paths(api.JobSpec.DESCRIPTOR, key)) if descriptor.name != "DatasetOptions" else []
     return f"did you mean '{elsewhere[0]}'?" if elsewhere else "known here: " + ", ".join(known)
 
 
