@@ -13,6 +13,7 @@ import time
 import unittest
 
 BIN = pathlib.Path(os.environ["WAVEFIELD_BIN_DIR"])
+PAUSE = float(os.environ.get("WAVEFIELD_TEST_PAUSE", "0"))
 
 
 def fresh_seed():
@@ -39,11 +40,13 @@ def write_text(path, kilobytes, seed):
 
 
 def wait_for(what, condition, seconds=60.0):
-    """Polls until `condition` returns something true and returns it."""
+    """Polls until `condition` returns something true, and returns it WAVEFIELD_TEST_PAUSE seconds later (default 0), as
+    on a machine that is busy elsewhere."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
+            time.sleep(PAUSE)
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds} s still waiting for: {what}")

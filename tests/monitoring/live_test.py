@@ -33,11 +33,10 @@ class Monitoring(ClusterTest):
         api, http, *cls.monitor_ports = map(str, fixed_ports(4))
         cls.address, cls.http = f"127.0.0.1:{api}", f"127.0.0.1:{http}"
         cls.coordinator_flags = ("--lease-seconds", 5, "--heartbeat-seconds", 0.5)
-        cls.second = cls.receiver = cls.monitor = None
         super().setUpClass()
-        cls.addClassCleanup(cls._stop_monitoring)
         cls._start_monitoring()
         cls.start_second_worker()
+        cls.addClassCleanup(cls._stop_second_worker)
 
     @classmethod
     def start_coordinator(cls, _=None):
@@ -76,6 +75,7 @@ class Monitoring(ClusterTest):
     @classmethod
     def _start_monitoring(cls):
         cls.receiver = AlertReceiver()
+        cls.addClassCleanup(cls.receiver.stop)
         write_configuration(ROOT / "deploy/prometheus", cls.directory / "config", SCALE, cls.receiver.url)
         subprocess.run([sys.executable, "-B", ROOT / "dashboards/source/generate.py", "--time-scale", str(1 / SCALE),
                         "--output", cls.directory / "scaled"], check=True)
@@ -85,6 +85,7 @@ class Monitoring(ClusterTest):
              "--prometheus-port", cls.monitor_ports[0], "--alertmanager-port", cls.monitor_ports[1],
              "--config", cls.directory / "config", "--rules", cls.directory / "scaled/prometheus"],
             stdout=subprocess.PIPE, stderr=cls.monitor_log, text=True)
+        cls.addClassCleanup(cls._stop_monitoring)
         line = cls.monitor.stdout.readline()
         if not line.startswith("ready "):
             raise AssertionError(f"monitor.sh did not start:\n{cls.logs()}")
@@ -93,16 +94,16 @@ class Monitoring(ClusterTest):
 
     @classmethod
     def _stop_monitoring(cls):
-        if cls.monitor:
-            cls.monitor.send_signal(signal.SIGINT)
-            code = cls.monitor.wait(timeout=30)
-            cls.monitor.stdout.close()
-            cls.monitor_log.close()
-            if code != 130:
-                raise AssertionError(f"monitor.sh ended with {code}, not as after Ctrl-C")
-        if cls.receiver:
-            cls.receiver.stop()
-        if cls.second and cls.second.process.poll() is None:
+        cls.monitor.send_signal(signal.SIGINT)
+        code = cls.monitor.wait(timeout=30)
+        cls.monitor.stdout.close()
+        cls.monitor_log.close()
+        if code != 130:
+            raise AssertionError(f"monitor.sh ended with {code}, not as after Ctrl-C")
+
+    @classmethod
+    def _stop_second_worker(cls):
+        if cls.second.process.poll() is None:
             cls.second.kill(signal.SIGTERM)
 
     def wait_until_delivered(self, kind, *alerts, seconds=60):

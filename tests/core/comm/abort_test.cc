@@ -139,13 +139,13 @@ TEST(GlooAbort, ReachesThePeersThatNobodyTold) {
 }
 
 TEST(GlooTimeout, NamesTheRankThatDidNotComeAndStaysFailed) {
-  RankGroup group = MakeGlooGroup(2, absl::Milliseconds(150));
+  RankGroup group = MakeGlooGroup(2, absl::Seconds(1));
   const absl::Status status = Sum(*group[0]);
   EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("waiting for rank 1"));
   const Stopwatch watch;
   EXPECT_EQ(Sum(*group[0]), status);
-  EXPECT_LT(watch.Elapsed(), absl::Milliseconds(100));
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(1)) << "no timeout again";
 }
 
 }  // namespace

@@ -140,7 +140,7 @@ TEST_F(TaskRunnerTest, AbortsWhatIsNoLongerWanted) {
   EXPECT_EQ(exited.code(), 7) << "it heard the abort";
   EXPECT_THAT(exited.last_lines(),
               Contains("ended by the worker: it is no longer assigned to this worker"));
-  EXPECT_LT(absl::Now() - begun, absl::Seconds(1));
+  EXPECT_LT(absl::Now() - begun, absl::Seconds(5)) << "the grace of those that do not hear";
 }
 
 TEST_F(TaskRunnerTest, KillsTheWholeGroupOfATaskThatDoesNotHear) {
