@@ -53,7 +53,7 @@ class SqliteStore final : public Store {
   SqliteStore(std::filesystem::path path, std::unique_ptr<SqliteConnection> writer,
               int64_t revision, Observer observer);
   void WriterLoop();
-  // One transaction; on success `written` holds the jobs that changed.
+  // One transaction; on success `changes` holds what became of jobs.
   absl::Status CommitGroup(const std::vector<Request*>& group, Changes& changes);
   static absl::Status RunRequest(SqliteConnection& connection, Request& request,
                                  Transaction& writes);

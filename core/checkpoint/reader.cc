@@ -9,7 +9,6 @@
 #include "absl/strings/str_join.h"
 #include "core/base/checksum.h"
 #include "core/base/status_macros.h"
-#include "core/checkpoint/writer.h"
 
 namespace wavefield {
 namespace {
@@ -127,45 +126,6 @@ absl::Status LoadTensors(const fs::path& path, std::span<const NamedTensor> dest
       absl::StrCat(path.string(), missing.empty() ? "" : ": missing tensors " + List(missing),
                    extra.empty() ? "" : ": unexpected tensors " + List(extra),
                    "; was it saved with another model configuration?"));
-}
-
-absl::StatusOr<std::vector<std::string>> ListCompleteCheckpoints(Storage& storage,
-                                                                 const std::string& checkpoints) {
-  std::vector<std::pair<CheckpointId, std::string>> complete;
-  WF_ASSIGN_OR_RETURN(const std::vector<std::string> names, storage.List(checkpoints));
-  for (const std::string& name : names) {
-    const std::optional<CheckpointId> id = ParseCheckpointDirectoryName(name);
-    if (!id) continue;
-    const auto size =
-        storage.FileSize(JoinStoragePath(JoinStoragePath(checkpoints, name), kManifestFile));
-    if (size.ok()) {
-      complete.emplace_back(*id, name);
-    } else if (!absl::IsNotFound(size.status())) {
-      return size.status();
-    }
-  }
-  std::sort(complete.rbegin(), complete.rend());
-  std::vector<std::string> newest_first;
-  for (auto& [id, name] : complete) newest_first.push_back(std::move(name));
-  return newest_first;
-}
-
-absl::StatusOr<NewestCheckpoint> FindNewestVerified(Storage& storage,
-                                                    const std::string& checkpoints,
-                                                    VerifyLevel level) {
-  WF_ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                      ListCompleteCheckpoints(storage, checkpoints));
-  NewestCheckpoint newest;
-  for (const std::string& name : names) {
-    WF_ASSIGN_OR_RETURN(const fs::path path, storage.LocalPath(JoinStoragePath(checkpoints, name)));
-    absl::StatusOr<CheckpointManifest> manifest = VerifyCheckpoint(path, level);
-    if (manifest.ok()) {
-      newest.found = {name, *std::move(manifest)};
-      break;
-    }
-    newest.rejected.push_back({name, manifest.status()});
-  }
-  return newest;
 }
 
 }  // namespace wavefield

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,7 +9,6 @@
 #include "absl/status/statusor.h"
 #include "core/checkpoint/manifest.h"
 #include "core/checkpoint/safetensors.h"
-#include "core/checkpoint/storage.h"
 
 namespace wavefield {
 
@@ -34,28 +32,5 @@ enum class TensorGroup { kModel, kOptimizer };
 absl::Status LoadTensors(const std::filesystem::path& path,
                          std::span<const NamedTensor> destination,
                          TensorGroup group = TensorGroup::kModel);
-
-// The names of the checkpoints below `checkpoints` that have a manifest, highest (step, epoch)
-// first.
-absl::StatusOr<std::vector<std::string>> ListCompleteCheckpoints(Storage& storage,
-                                                                 const std::string& checkpoints);
-
-struct NewestCheckpoint {
-  struct Found {
-    std::string name;
-    CheckpointManifest manifest;
-  };
-  struct Rejected {
-    std::string name;
-    absl::Status reason;
-  };
-  std::optional<Found> found;      // none: every one was rejected, or there is none
-  std::vector<Rejected> rejected;  // those that are newer than `found`
-};
-
-// The newest complete checkpoint that verifies, and why newer ones did not.
-absl::StatusOr<NewestCheckpoint> FindNewestVerified(Storage& storage,
-                                                    const std::string& checkpoints,
-                                                    VerifyLevel level = VerifyLevel::kFull);
 
 }  // namespace wavefield

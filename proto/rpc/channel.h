@@ -25,10 +25,9 @@ struct ConnectionOptions {
 class Connection {
  public:
   // Reads the files named in `options`; does not wait for the server. INVALID_ARGUMENT for what
-  // CheckAddress() refuses, when a token
-  // would be sent without TLS to an address that is not this machine's, for files that do not go
-  // together, and for a `ca_file` without a certificate. The token file is read again whenever it
-  // has changed.
+  // CheckAddress() refuses, when a token would be sent without TLS to an address that is not this
+  // machine's, for files that do not go together, and for a `ca_file` without a certificate. The
+  // token file is read again whenever it has changed.
   static absl::StatusOr<Connection> Open(const ConnectionOptions& options);
 
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }

@@ -36,7 +36,7 @@ def build_spec(spec=None, fields=None):
     elif isinstance(spec, str) and not spec.lstrip().startswith("{"):
         message.model.preset = spec
     elif spec is not None:
-        _merge(message, _mapping(spec), "", violations)
+        _merge(message, _mapping(spec), "", violations, api.JobSpec)
     for path, value in (fields or {}).items():
         _set(message, path, value, violations)
     if violations:
@@ -48,7 +48,7 @@ def build_spec(spec=None, fields=None):
 def build_dataset_options(options):
     """DatasetOptions of what `options` maps its fields to; InvalidArgument with every one that does not fit."""
     message, violations = api.message_class("wavefield.v1.DatasetOptions")(), []
-    _merge(message, options, "options.", violations)
+    _merge(message, options, "options.", violations, type(message))
     if violations:
         raise InvalidArgument("; ".join(map(str, violations)), violations=violations)
     return message
@@ -82,20 +82,20 @@ def _set(message, path, value, violations):
             return
         message = getattr(message, field.name)
         prefix += keys.pop(0) + "."
-    _merge(message, {keys[0]: value}, prefix, violations)
+    _merge(message, {keys[0]: value}, prefix, violations, api.JobSpec)
 
 
-def _merge(message, mapping, prefix, violations):
-    """Sets what `mapping` has, with what `prefix` leads to; the rest of `message` stays."""
+def _merge(message, mapping, prefix, violations, root):
+    """Sets what `mapping` has, with what `prefix` leads to in a `root`; the rest of `message` stays."""
     for key, value in mapping.items():
         field = _find(message, key)
         path = f"{prefix}{key}"
         if field is None:
-            violations.append(Violation(path, "unknown key; " + _suggestion(message.DESCRIPTOR, str(key))))
+            violations.append(Violation(path, "unknown key; " + _suggestion(message.DESCRIPTOR, str(key), root)))
         elif _is_group(field) and isinstance(value, Mapping):
             group = getattr(message, field.name)
             group.SetInParent()
-            _merge(group, value, path + ".", violations)
+            _merge(group, value, path + ".", violations, root)
         else:
             try:
                 json_format.ParseDict({field.name: value}, message)
@@ -126,12 +126,12 @@ def _is_group(field):
     return field.message_type is not None and field.has_presence
 
 
-def _suggestion(descriptor, key):
+def _suggestion(descriptor, key, root):
     known = [field.name for field in descriptor.fields]
     near = difflib.get_close_matches(key, known, n=1)
     if near:
         return f"did you mean '{near[0]}'?"
-    elsewhere = list(_paths(api.JobSpec.DESCRIPTOR, key)) if descriptor.name != "DatasetOptions" else []
+    elsewhere = list(_paths(root.DESCRIPTOR, key))
     return f"did you mean '{elsewhere[0]}'?" if elsewhere else "known here: " + ", ".join(known)
 
 

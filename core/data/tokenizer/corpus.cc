@@ -1,7 +1,6 @@
 #include "core/data/tokenizer/corpus.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>

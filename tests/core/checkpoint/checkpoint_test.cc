@@ -3,6 +3,7 @@
 
 #include "core/base/checksum.h"
 #include "core/checkpoint/snapshot.h"
+#include "tests/core/checkpoint/complete_checkpoints.h"
 #include "tests/core/checkpoint/forwarding_storage.h"
 #include "tests/core/checkpoint/sample_checkpoint.h"
 

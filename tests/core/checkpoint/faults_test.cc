@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/core/checkpoint/complete_checkpoints.h"
 #include "tests/core/checkpoint/sample_checkpoint.h"
 
 namespace wavefield {

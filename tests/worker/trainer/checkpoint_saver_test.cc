@@ -11,6 +11,7 @@
 
 #include "core/checkpoint/reader.h"
 #include "core/model/accounting.h"
+#include "tests/core/checkpoint/complete_checkpoints.h"
 #include "tests/core/checkpoint/forwarding_storage.h"
 #include "tests/support/random_inputs.h"
 #include "tests/worker/trainer/sample_attempt.h"
